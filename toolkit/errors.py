@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tree of errors: what happened, to what, and what to do next.
+
+Each class carries the HTTP status and the exit code that it leads to, and a
+hint for the person. Raise the leaf, catch the branch.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+
+class ToolkitError(Exception):
+    """Something went wrong that the toolkit can name.
+
+    Attributes:
+        status: HTTP status of the answer that reports it.
+        exit_code: Exit code of a command that ends with it.
+        hint: What a person can do next; empty if nothing.
+    """
+
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 125
+    hint: ClassVar[str] = ""
+
+
+class InvalidRequestError(ToolkitError):
+    """A value that the caller gave cannot be used."""
+
+    status = 400
+
+
+class InvalidReferenceError(InvalidRequestError):
+    """A text is not an image reference."""
+
+
+class InvalidNameError(InvalidRequestError):
+    """A text is not a name for a container."""
+
+
+class UnsafeArchiveError(InvalidRequestError):
+    """An archive holds a member that would leave its root, or is not an archive.
+
+    Attributes:
+        member: Name of the member, as it stands in the archive.
+    """
+
+    hint = "Do not trust this archive; make it again with tar from a known tree."
+
+    def __init__(self, member: str, reason: str) -> None:
+        super().__init__(f"archive member {member!r}: {reason}" if member else reason)
+        self.member = member
+
+
+class NotFoundError(ToolkitError):
+    """Something that the caller named does not exist."""
+
+    status = 404
+
+
+class ContainerNotFoundError(NotFoundError):
+    """No container has that name or id."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No such container: {reference}")
+        self.reference = reference
+
+
+class ImageNotFoundError(NotFoundError):
+    """No image has that reference or id."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No such image: {reference}")
+        self.reference = reference
+
+
+class ExecNotFoundError(NotFoundError):
+    """No exec session has that id."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"No such exec instance: {reference}")
+        self.reference = reference
+
+
+class ConflictError(ToolkitError):
+    """The request contradicts the present state."""
+
+    status = 409
+
+
+class NameInUseError(ConflictError):
+    """Another container holds the name that was asked for.
+
+    Attributes:
+        holder: Id of that container.
+    """
+
+    def __init__(self, name: str, holder: str) -> None:
+        super().__init__(
+            f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+            "You have to remove (or rename) that container to be able to reuse that name."
+        )
+        self.name = name
+        self.holder = holder
+
+
+class ImageInUseError(ConflictError):
+    """An image cannot be removed while something stands on it."""
+
+
+class InstanceLockedError(ConflictError):
+    """Another engine owns the instance."""
+
+    hint = "Use that engine, stop it, or choose another --instance."
+
+
+class MoveRefusedError(ConflictError):
+    """A container cannot make that move in the state that it is in.
+
+    Attributes:
+        state: The state, one of docker's words.
+        move: The move that was asked for.
+    """
+
+    def __init__(self, state: str, move: str, subject: str = "container") -> None:
+        super().__init__(f"cannot {move} {subject}: it is {state}")
+        self.state = state
+        self.move = move
+
+
+class NotRunningError(ConflictError):
+    """The container would have to run for this."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container {container_id} is not running")
+        self.container_id = container_id
+
+
+class NotModifiedError(ToolkitError):
+    """The container is already in the state that was asked for."""
+
+    status = 304
+
+
+class CommandError(ToolkitError):
+    """The program of a container could not be started."""
+
+    status = 400
+
+
+class CommandNotFoundError(CommandError):
+    """The program does not exist in the container."""
+
+    exit_code = 127
+
+
+class CommandNotExecutableError(CommandError):
+    """The program exists and may not be executed."""
+
+    exit_code = 126
+
+
+class HostError(ToolkitError):
+    """The machine refused, or lacks something."""
+
+
+class KernelCallError(HostError):
+    """A system call failed.
+
+    Attributes:
+        call: Name of the call.
+        subject: What it was applied to: a path, a name, a number.
+        errno: The kernel's number.
+    """
+
+    def __init__(self, call: str, subject: str, errno: int) -> None:
+        on = f" {subject}" if subject else ""
+        super().__init__(f"{call}{on}: {os.strerror(errno)}")
+        self.call = call
+        self.subject = subject
+        self.errno = errno
+
+
+class MountError(KernelCallError):
+    """A mount could not be made or taken away."""
+
+
+class NamespaceError(KernelCallError):
+    """A namespace could not be made or entered."""
+
+
+class CgroupError(KernelCallError):
+    """A control group could not be made, changed or removed."""
+
+
+class KernelFeatureMissingError(HostError):
+    """This kernel lacks something that was asked for."""
+
+    hint = "Run 'invoke doctor': it lists what is missing and how to get it."
+
+
+class StorageError(HostError):
+    """A layer or a container's file system could not be made or read."""
+
+
+class BackendError(HostError):
+    """The backend could not start or reach a container."""
+
+
+class RegistryError(ToolkitError):
+    """A registry did not give or take what it should."""
+
+
+class EngineUnreachableError(ToolkitError):
+    """No engine answers on the socket."""
+
+    hint = "Start one with 'toolkit engine' as root, or set DOCKER_HOST to one that runs."
+
+
+class NotReadyError(ToolkitError):
+    """A container did not become ready in time."""
+
+
+class MachineError(ToolkitError):
+    """The machine that the engine should run on cannot be prepared."""
