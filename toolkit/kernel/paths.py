@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths inside an untrusted tree, resolved by the kernel and never by text.
+
+Every look-up goes through openat2(2) with RESOLVE_IN_ROOT: whatever links the
+tree holds, nothing outside is reached. What is opened stays a descriptor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from typing import Final
+
+from toolkit.errors import KernelCallError
+from toolkit.kernel.syscalls import call
+
+RESOLVE_NO_XDEV: Final = 0x01
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+
+SMALL_FILE_BYTES: Final = 1024 * 1024
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+_HOW_BYTES: Final = ctypes.sizeof(_OpenHow)
+
+
+def open_resolved(dir_fd: int, path: str | bytes, flags: int, *, mode: int, resolve: int) -> int:
+    """Open *path* from *dir_fd* by openat2(2); the descriptor is close-on-exec.
+
+    Raises:
+        KernelCallError: The kernel refused; its errno says why (ELOOP, EXDEV, ENOENT, ...).
+    """
+    name = os.fsencode(path)
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    while True:
+        try:
+            return call("openat2", dir_fd, name, how, _HOW_BYTES, subject=name)
+        except KernelCallError as error:
+            # A rename or mount elsewhere raced the walk below ".."; the kernel asks to retry.
+            if error.errno != errno.EAGAIN:
+                raise
+
+
+def open_in_root(
+    root_fd: int, path: str | bytes, flags: int, mode: int = 0, *, resolve: int = 0
+) -> int:
+    """Open *path* as if *root_fd* were ``/``; magic links are refused (rows S-03, S-20)."""
+    return open_resolved(
+        root_fd, path, flags, mode=mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve
+    )
+
+
+def make_dirs_in_root(root_fd: int, path: str | bytes, mode: int = 0o755) -> int:
+    """Make a directory and its parents inside the root; return it as an O_PATH descriptor.
+
+    Links in the path are followed inside the root. What exists is left as it is.
+
+    Raises:
+        KernelCallError: A part is not a directory, or could not be made.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY
+    try:
+        return open_in_root(root_fd, path, flags)
+    except KernelCallError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    parent, name = os.path.split(os.fsencode(path).rstrip(b"/"))
+    if not name or name == b"..":
+        raise KernelCallError("mkdir", os.fsdecode(path), errno.ENOENT)
+    parent_fd = make_dirs_in_root(root_fd, parent or b"/", mode)
+    try:
+        _make_dir(parent_fd, name, mode)
+        return open_in_root(root_fd, path, flags)
+    finally:
+        os.close(parent_fd)
+
+
+def _make_dir(parent_fd: int, name: bytes, mode: int) -> None:
+    try:
+        os.mkdir(name, mode, dir_fd=parent_fd)
+    except FileExistsError:  # made meanwhile, or a dangling link that the next open refuses
+        return
+    except OSError as error:
+        raise KernelCallError("mkdir", os.fsdecode(name), error.errno or 0) from error
+    os.chmod(name, mode, dir_fd=parent_fd)  # whatever the umask
+
+
+def make_file_in_root(root_fd: int, path: str | bytes, mode: int = 0o644) -> int:
+    """Make an empty file inside the root if nothing is there; return an O_PATH descriptor."""
+    try:
+        return open_in_root(root_fd, path, os.O_PATH)
+    except KernelCallError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    parent = os.path.dirname(os.fsencode(path)) or b"/"
+    os.close(make_dirs_in_root(root_fd, parent))
+    os.close(open_in_root(root_fd, path, os.O_CREAT | os.O_RDONLY | os.O_NONBLOCK, mode))
+    return open_in_root(root_fd, path, os.O_PATH)
+
+
+def read_small_file_in_root(
+    root_fd: int, path: str | bytes, limit_bytes: int = SMALL_FILE_BYTES
+) -> bytes | None:
+    """Return what a regular file inside the root holds, up to a limit; None if there is none.
+
+    Never blocks: a FIFO, a device or a directory counts as absent (row S-06).
+    """
+    try:
+        file_fd = open_in_root(
+            root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+        )
+    except KernelCallError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(file_fd).st_mode):
+            return None
+        parts = []
+        while limit_bytes > 0 and (part := os.read(file_fd, min(limit_bytes, 65536))):
+            parts.append(part)
+            limit_bytes -= len(part)
+        return b"".join(parts)
+    except OSError:
+        return None
+    finally:
+        os.close(file_fd)
