@@ -8,26 +8,32 @@ is `toolkit.engine.store`'s.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations at run time
 from typing import Literal, NewType
+
+from toolkit.runtime.lifecycle import State
+
+__all__ = [
+    "ContainerId",
+    "ContainerRecord",
+    "ContainerSpec",
+    "ContainerState",
+    "Device",
+    "ExecId",
+    "ExecSpec",
+    "HostOptions",
+    "ImageId",
+    "Limits",
+    "Mount",
+    "PortBinding",
+    "RestartPolicy",
+    "State",
+    "Ulimit",
+]
 
 ContainerId = NewType("ContainerId", str)
 ImageId = NewType("ImageId", str)
 ExecId = NewType("ExecId", str)
-
-
-class State(StrEnum):
-    """The states of a container, in docker's words (`State.Status`)."""
-
-    CREATED = "created"
-    STARTING = "starting"  # intent only: never shown, recovery resolves it
-    RUNNING = "running"
-    PAUSED = "paused"
-    RESTARTING = "restarting"
-    EXITED = "exited"
-    REMOVING = "removing"
-    DEAD = "dead"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +86,7 @@ class Mount:
     Attributes:
         kind: How *source* is read: a host path, a volume's name, or nothing.
         propagation: One of the kernel's words, e.g. ``rprivate``.
+        anonymous: The engine made the volume for this container alone.
     """
 
     kind: Literal["bind", "volume", "tmpfs"]
@@ -89,6 +96,7 @@ class Mount:
     propagation: str = "rprivate"
     options: str = ""
     from_binds: bool = True  # came in docker's Binds, not Mounts: a missing source is made
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,11 +210,13 @@ class ContainerState:
 
     Attributes:
         pid: The program's process on the host; 0 when it does not run.
+        start_time_ticks: With the pid and the boot id, the process's identity.
         stopped_by_user: A stop or kill was asked for: no restart policy acts.
     """
 
     status: State = State.CREATED
     pid: int = 0
+    start_time_ticks: int = 0
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
@@ -223,6 +233,7 @@ class ContainerRecord:
     Attributes:
         path, args: The program and its arguments, after entrypoint and command (rule 10.16).
         spec: As asked for, merged with the image (rule 10.18).
+        mounts: The binds, volumes and tmpfs that it has; sources are host paths or volume names.
     """
 
     id: ContainerId
@@ -232,6 +243,7 @@ class ContainerRecord:
     path: str
     args: tuple[str, ...]
     spec: ContainerSpec
+    mounts: tuple[Mount, ...] = ()
     state: ContainerState = field(default_factory=ContainerState)
     backend: str = "native"
     driver: str = "overlay"

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What survives the engine: one SQLite row for each container, one JSON document a row.
+
+Owns the encoding, the durability of each write, and how a damaged store is put
+right. What a record means is `toolkit.engine.model`'s.
+
+Durability: with ``durable`` a write has reached the disk when it returns (WAL,
+synchronous=FULL). Without, it has reached the kernel: it survives the engine's
+SIGKILL, and reaches the disk within `SYNC_DELAY_SECONDS`. Intents and results of
+starts go the second way, since nothing runs after a power cut, and an exit
+status is on the disk as the shim's file before the engine hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from toolkit.engine.model import ContainerId, ContainerRecord
+from toolkit.errors import NameInUseError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FORMAT_VERSION: Final = 1
+SYNC_DELAY_SECONDS: Final = 0.05
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS containers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+_SAVE: Final = (
+    "INSERT INTO containers (id, name, document) VALUES (?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET name = excluded.name, document = excluded.document"
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(ContainerRecord)
+
+_Result = TypeVar("_Result")
+
+
+def encode_record(record: ContainerRecord) -> bytes:
+    """Return a record as JSON."""
+    return _encoder.encode(record)
+
+
+def decode_record(document: bytes) -> ContainerRecord:
+    """Return the record that a JSON document holds; unknown fields are passed over.
+
+    Raises:
+        StorageError: It is not a record.
+    """
+    try:
+        return _decoder.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StorageError(f"container record: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamagedRow:
+    """A row that holds no record any more.
+
+    Attributes:
+        reason: What is wrong with it.
+    """
+
+    id: ContainerId
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a store held when it was opened.
+
+    Attributes:
+        boot_id: The boot in which it was last open; empty for a new one.
+        moved_aside: Where a damaged database was put; None if it was well.
+    """
+
+    records: tuple[ContainerRecord, ...] = ()
+    damaged: tuple[DamagedRow, ...] = ()
+    boot_id: str = ""
+    moved_aside: Path | None = None
+
+
+class Store:
+    """The records, in a database that one thread of their own reads and writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._connection: sqlite3.Connection | None = None
+        self._wal_fd = -1
+        self._is_full = False
+        self._sync_timer: asyncio.TimerHandle | None = None
+
+    async def open(self, boot_id: str) -> Contents:
+        """Open or make the database, and return what it held.
+
+        A database that SQLite cannot read is moved aside and begun anew: the
+        caller rebuilds it from the containers' own copies.
+        """
+        return await self._run(lambda: self._open(boot_id))
+
+    async def close(self) -> None:
+        """Write everything out and close; a second call does nothing."""
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
+        if self._connection is not None:
+            await self._run(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def save(self, record: ContainerRecord, *, durable: bool = True) -> None:
+        """Insert or replace a record.
+
+        Raises:
+            NameInUseError: Another container has its name.
+            StorageError: The database refuses, e.g. because the disk is full.
+        """
+        document = encode_record(record)
+        await self._run(lambda: self._save(record, document, durable=durable))
+        if not durable:
+            self._sync_soon()
+
+    async def delete(self, container_id: ContainerId) -> None:
+        """Forget a container; its files must be gone already."""
+        await self._run(
+            lambda: self._write("DELETE FROM containers WHERE id = ?", (container_id,), full=False)
+        )
+        self._sync_soon()
+
+    async def _run(self, act: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, act)
+
+    def _sync_soon(self) -> None:
+        if self._sync_timer is None:
+            loop = asyncio.get_running_loop()
+            self._sync_timer = loop.call_later(SYNC_DELAY_SECONDS, self._begin_sync)
+
+    def _begin_sync(self) -> None:
+        self._sync_timer = None
+        self._thread.submit(self._sync)
+
+    def _open(self, boot_id: str) -> Contents:
+        moved_aside = None
+        try:
+            connection = _connect(self._path)
+        except (sqlite3.DatabaseError, StorageError):
+            moved_aside = _move_aside(self._path)
+            connection = _connect(self._path)
+        self._connection = connection
+        self._wal_fd = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        contents = _read(connection)
+        row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
+        if row != (boot_id,):
+            values = (("boot_id", boot_id), ("format", str(FORMAT_VERSION)))
+            for pair in values:
+                self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", pair, full=False)
+        return Contents(
+            records=contents.records,
+            damaged=contents.damaged,
+            boot_id=row[0] if row else "",
+            moved_aside=moved_aside,
+        )
+
+    def _close(self) -> None:
+        if self._connection is None:
+            return
+        os.close(self._wal_fd)
+        self._connection.close()  # the last connection writes the WAL back and syncs
+        self._connection = None
+
+    def _save(self, record: ContainerRecord, document: bytes, *, durable: bool) -> None:
+        try:
+            self._write(_SAVE, (record.id, record.name, document), full=durable)
+        except sqlite3.IntegrityError:
+            query = "SELECT id FROM containers WHERE name = ?"
+            row = self._opened().execute(query, (record.name,)).fetchone()
+            raise NameInUseError(record.name, row[0] if row else "") from None
+
+    def _write(self, statement: str, values: tuple[object, ...], *, full: bool) -> None:
+        connection = self._opened()
+        try:
+            if full != self._is_full:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+                self._is_full = full
+            connection.execute(statement, values)
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def _sync(self) -> None:
+        if self._connection is not None:
+            os.fdatasync(self._wal_fd)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StorageError(f"{self._path}: the store is closed")
+        return self._connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise StorageError(f"{path}: not a regular file")
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        path.chmod(0o600)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != ("ok",):
+            raise StorageError(f"{path}: {verdict}")
+        connection.executescript(_SCHEMA)
+        connection.execute("SELECT id, name, document FROM containers LIMIT 1").fetchone()
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT_VERSION,))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _move_aside(path: Path) -> Path:
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _read(connection: sqlite3.Connection) -> Contents:
+    records: list[ContainerRecord] = []
+    damaged: list[DamagedRow] = []
+    for container_id, name, document in connection.execute(
+        "SELECT id, name, document FROM containers"
+    ):
+        try:
+            record = decode_record(document)
+            if record.id != container_id:
+                raise StorageError(f"container record: it says that it is {record.id!r}")  # noqa: TRY301 - treated as the decoder's own refusal
+            records.append(record)
+        except StorageError as error:
+            damaged.append(DamagedRow(id=container_id, name=name, reason=str(error)))
+    return Contents(records=tuple(records), damaged=tuple(damaged))
