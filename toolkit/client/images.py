@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be asked about images. One method a route; documents are docker's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from toolkit.client.jsonstream import Document, check_progress
+from toolkit.client.query import QueryValue, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from toolkit.client.client import Client
+
+
+class Images:
+    """The engine's images, by reference, id or unique prefix."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(
+        self, *, every: bool = False, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> list[Document]:
+        """Return the images, newest first; *every* one shows those between, too."""
+        query: dict[str, QueryValue] = {"all": every or None, "filters": filters or None}
+        documents: list[Document] = self._client.request("GET", "/images/json", query=query).json()
+        return documents
+
+    def inspect(self, reference: str) -> Document:
+        """Return everything about one image."""
+        document: Document = self._client.request("GET", f"/images/{quote(reference)}/json").json()
+        return document
+
+    def import_tar(
+        self,
+        stream: BinaryIO,
+        *,
+        reference: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+    ) -> str:
+        """Make an image of a root file system; return its id.
+
+        Args:
+            stream: A tar, plain or compressed; read to its end.
+            reference: Name and tag to give it.
+            message: Comment for its history.
+            changes: Dockerfile lines that set its configuration.
+        """
+        query: dict[str, QueryValue] = {
+            "fromSrc": "-",
+            "repo": reference or None,
+            "message": message or None,
+            "changes": changes,
+        }
+        answer = self._client.request("POST", "/images/create", query=query, upload=stream)
+        image_id = ""
+        for progress in check_progress(answer.objects()):
+            image_id = str(progress.get("status", image_id))
+        return image_id
+
+    def pull(self, name: str, tag: str, *, platform: str = "") -> Iterator[Document]:
+        """Fetch an image from its registry; return the progress.
+
+        Raises:
+            StreamError: The registry did not give it.
+        """
+        query = {"fromImage": name, "tag": tag, "platform": platform or None}
+        answer = self._client.request("POST", "/images/create", query=query)
+        return check_progress(answer.objects())
+
+    def tag(self, reference: str, repository: str, tag: str) -> None:
+        """Give an image another name."""
+        path = f"/images/{quote(reference)}/tag"
+        self._client.request("POST", path, query={"repo": repository, "tag": tag}).read()
+
+    def remove(
+        self, reference: str, *, force: bool = False, noprune: bool = False
+    ) -> Sequence[Document]:
+        """Remove a name or an image; return what was ``Untagged`` and ``Deleted``."""
+        query = {"force": force or None, "noprune": noprune or None}
+        path = f"/images/{quote(reference)}"
+        documents: Sequence[Document] = self._client.request("DELETE", path, query=query).json()
+        return documents
