@@ -1,0 +1,485 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection: h11 on an asyncio protocol.
+
+Owns the bytes: heads, bodies, keep-alive, limits, slow and vanished clients, and
+giving the socket away. A plain protocol rather than asyncio's streams, because
+attach needs the raw descriptor, exactly the bytes that came behind the head, and
+a half-closed connection that goes on living. What a request means is
+`toolkit.api.application`'s.
+
+A client is *gone* when the connection breaks or hangs up. One that only closed
+its writing side is still there and gets its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import select
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import h11
+
+from toolkit.api.query import Query
+from toolkit.api.request import Request, Response, error_response
+from toolkit.errors import InvalidRequestError, ToolkitError
+
+_log = logging.getLogger(__name__)
+
+Headers = list[tuple[str, str]]
+Serve = Callable[[Request], Awaitable[Response | None]]
+
+_BODILESS = frozenset({204, 304})
+_UNREAD_LIMIT_BYTES = 256 * 1024
+_WRITE_LIMIT_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one client may cost (S-94).
+
+    Attributes:
+        head_bytes: Longest request head, target included.
+        head_fields: Most header lines.
+        head_seconds: Longest time from a head's first byte to its last.
+        linger_seconds: How long what a refused client still sends is read and dropped,
+            so that it gets to read the answer.
+    """
+
+    head_bytes: int = 64 * 1024
+    head_fields: int = 128
+    head_seconds: float = 10.0
+    linger_seconds: float = 1.0
+
+
+class ClientGoneError(ToolkitError):
+    """The client went away before its request was done."""
+
+    def __init__(self) -> None:
+        super().__init__("the client closed the connection")
+
+
+class Connection(asyncio.Protocol):
+    """Serves the requests of one client, one after the other."""
+
+    def __init__(
+        self,
+        serve: Serve,
+        *,
+        headers: Headers,
+        limits: Limits | None = None,
+        registry: set[Connection] | None = None,
+    ) -> None:
+        self._serve = serve
+        self._headers = headers
+        self._limits = limits or Limits()
+        self._registry = registry if registry is not None else set()
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._request: Request | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._data_waiter: asyncio.Future[None] | None = None
+        self._drain_waiter: asyncio.Future[None] | None = None
+        self._hangup: select.epoll | None = None
+        self._unread_bytes = 0
+        self._writing_paused = False
+        self._reading_paused = False
+        self._body_done = True
+        self._at_eof = False
+        self._is_lingering = False
+        self._is_closing = False
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_LIMIT_BYTES)
+        self._registry.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; begin a request, or wake the one that waits for its body."""
+        if self._is_lingering:
+            return
+        self._parser.receive_data(data)
+        self._unread_bytes += len(data)
+        if self._task is None:
+            self._next_request()
+        else:
+            self._wake_data()
+            if self._unread_bytes > _UNREAD_LIMIT_BYTES:
+                self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """Note that nothing more comes; a request that is being served goes on."""
+        self._at_eof = True
+        if self._is_lingering:
+            return False
+        self._parser.receive_data(b"")
+        if self._task is None:
+            self._next_request()
+        else:
+            self._wake_data()
+            self._watch_hangup()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what was being done for a client that is gone."""
+        del exc
+        self._is_closing = True
+        self._registry.discard(self)
+        self._stop_head_timer()
+        self._unwatch_hangup()
+        if self._request is not None and self._request.is_hijacked:
+            return
+        self._abandon()
+
+    def pause_writing(self) -> None:
+        """Make writers wait: the client is slow."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """Let writers go on."""
+        self._writing_paused = False
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)
+
+    # What the server calls.
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being served."""
+        return self._task is not None
+
+    def close(self) -> None:
+        """Close now if idle, and cancel what waits for a client; the rest finishes first."""
+        self._is_closing = True
+        if self._task is None:
+            self._close_transport()
+        elif self._request is not None and self._request.cancels:
+            self._task.cancel()
+
+    def abort(self) -> None:
+        """Cut the connection, whatever it is doing."""
+        self._is_closing = True
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # One request after the other.
+
+    def _next_request(self) -> None:
+        """Begin the next request if its head is there."""
+        try:
+            event = self._parser.next_event()
+        except h11.RemoteProtocolError as error:
+            self._refuse(error.error_status_hint, str(error))
+            return
+        if isinstance(event, h11.Request):
+            self._stop_head_timer()
+            self._begin(event)
+        elif isinstance(event, h11.ConnectionClosed):
+            self._close_transport()
+        elif self._head_timer is None and self._parser.trailing_data[0]:
+            self._head_timer = self._loop.call_later(
+                self._limits.head_seconds, self._refuse, 408, "the request head took too long"
+            )
+
+    def _begin(self, event: h11.Request) -> None:
+        """Start the task that serves a request."""
+        try:
+            self._request = self._read_request(event)
+        except ToolkitError as error:
+            self._refuse(error.status, str(error))
+            return
+        self._body_done = False
+        self._task = self._loop.create_task(self._run(self._request))
+        if self._at_eof:
+            self._watch_hangup()
+
+    def _read_request(self, event: h11.Request) -> Request:
+        """Return the request that a head describes."""
+        if event.http_version not in (b"1.1", b"1.0"):
+            raise InvalidRequestError("this is HTTP/1.1")
+        if len(event.headers) > self._limits.head_fields:
+            raise InvalidRequestError("the request has too many headers")
+        headers: dict[str, str] = {}
+        for name, value in event.headers:
+            headers[name.decode("ascii")] = value.decode("latin-1")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            raise InvalidRequestError("the request has both Content-Length and Transfer-Encoding")
+        path, _, query = event.target.decode("ascii").partition("?")
+        return Request(event.method.decode("ascii"), path, Query(query), headers, self)
+
+    async def _run(self, request: Request) -> None:
+        """Serve one request, then look for the next."""
+        try:
+            response = await self._serve(request)
+            if request.is_hijacked:
+                return
+            if response is not None:
+                await self._respond(request, response)
+            elif request.has_answered:
+                await self._end_stream()
+        except (ClientGoneError, ConnectionError, asyncio.CancelledError):
+            self._abort_transport()
+        except Exception:
+            _log.exception("%s %s: the answer broke", request.method, request.path)
+            self._abort_transport()
+        else:
+            self._finish()
+        finally:
+            self._task = None
+        if self._request is None and not self._is_closing:
+            self._next_request()
+
+    def _finish(self) -> None:
+        """Make ready for the next request, or close."""
+        self._request = None
+        if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE:
+            if self._is_closing:
+                self._close_transport()
+                return
+            self._parser.start_next_cycle()
+            self._unwatch_hangup()
+            self._unread_bytes = len(self._parser.trailing_data[0])
+            self._resume_reading()
+        elif self._body_done:
+            self._is_closing = True
+            self._close_transport()
+        else:
+            self._linger()
+
+    # Answers.
+
+    async def _respond(self, request: Request, response: Response) -> None:
+        """Send a whole response in one write."""
+        if not self._body_done:
+            self._drop_arrived_body()
+        headers = [*self._headers, *response.headers]
+        with_body = response.status not in _BODILESS
+        if with_body:
+            headers.append(("Content-Length", str(len(response.body))))
+            if response.content_type:
+                headers.append(("Content-Type", response.content_type))
+        if not self._body_done or self._is_closing:
+            headers.append(("Connection", "close"))
+        out = self._encode(h11.Response(status_code=response.status, headers=headers))
+        if with_body and response.body and request.method != "HEAD":
+            out += self._encode(h11.Data(data=response.body))
+        request.has_answered = True
+        await self._write(out + self._encode(h11.EndOfMessage()))
+
+    async def send_head(self, status: int, headers: Headers) -> None:
+        """Send the head of a streamed response, chunked for all but the oldest clients."""
+        if not self._body_done:
+            self._drop_arrived_body()
+        headers = [*self._headers, *headers]
+        if not self._body_done:
+            headers.append(("Connection", "close"))
+        await self._write(self._encode(h11.Response(status_code=status, headers=headers)))
+
+    async def send_data(self, data: bytes) -> None:
+        """Send bytes of a streamed response; waits while the client is slow."""
+        await self._write(self._encode(h11.Data(data=data)))
+
+    async def _end_stream(self) -> None:
+        """Send the last chunk."""
+        await self._write(self._encode(h11.EndOfMessage()))
+
+    def _encode(self, event: h11.Event) -> bytes:
+        """Return an event's bytes."""
+        return self._parser.send(event) or b""
+
+    async def _write(self, data: bytes) -> None:
+        """Hand bytes to the kernel, and wait while too many stand before it."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ClientGoneError
+        if data:
+            transport.write(data)
+        while self._writing_paused:
+            await self._wait_drained()
+
+    async def _wait_drained(self) -> None:
+        """Wait until the client has read enough."""
+        self._drain_waiter = self._loop.create_future()
+        try:
+            await self._drain_waiter
+        finally:
+            self._drain_waiter = None
+
+    # Bodies.
+
+    async def receive_body(self) -> bytes:
+        """Return the next bytes of the request's body; empty at its end."""
+        while not self._body_done:
+            try:
+                event = self._parser.next_event()
+            except h11.RemoteProtocolError as error:
+                raise InvalidRequestError(f"the request body is broken: {error}") from None
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            if event is not h11.NEED_DATA:
+                self._body_done = True
+                break
+            await self._wait_data()
+        return b""
+
+    async def _wait_data(self) -> None:
+        """Wait until something more of the body has come."""
+        if self._is_closing and self._transport is not None and self._transport.is_closing():
+            raise ClientGoneError
+        if self._parser.they_are_waiting_for_100_continue:
+            go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            await self._write(self._encode(go_on))
+        self._unread_bytes = 0
+        self._resume_reading()
+        self._data_waiter = self._loop.create_future()
+        try:
+            await self._data_waiter
+        finally:
+            self._data_waiter = None
+
+    def _drop_arrived_body(self) -> None:
+        """Read what came of a body that the handler did not want."""
+        with contextlib.suppress(h11.RemoteProtocolError):
+            while isinstance(event := self._parser.next_event(), h11.Data):
+                pass
+            self._body_done = event is not h11.NEED_DATA
+
+    def _wake_data(self) -> None:
+        """Wake the reader of the body."""
+        if self._data_waiter is not None and not self._data_waiter.done():
+            self._data_waiter.set_result(None)
+
+    def _pause_reading(self) -> None:
+        """Stop taking bytes that nobody reads yet."""
+        if not self._reading_paused and self._transport is not None and not self._at_eof:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    # Giving the socket away.
+
+    async def hijack(self, head: bytes, gap_seconds: float) -> tuple[int, bytes]:
+        """Send *head* alone, leave the connection open, and return it with what came behind.
+
+        The descriptor is a duplicate; asyncio's own is closed without shutting the
+        connection down.
+        """
+        while await self.receive_body():
+            pass
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ClientGoneError
+        self._pause_reading()
+        transport.set_write_buffer_limits(high=0)
+        await self._write(head)
+        if gap_seconds:
+            await asyncio.sleep(gap_seconds)
+        if transport.is_closing():
+            raise ClientGoneError
+        leftover, _ = self._parser.trailing_data
+        fd = os.dup(self._socket_fd())
+        transport.abort()  # drops nothing: the write buffer is empty
+        return fd, leftover
+
+    def _socket_fd(self) -> int:
+        """Return the descriptor of the transport's socket."""
+        if self._transport is None:
+            raise ClientGoneError
+        return cast("int", self._transport.get_extra_info("socket").fileno())
+
+    # Endings.
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer bytes that are no request, and close."""
+        self._stop_head_timer()
+        self._is_closing = True
+        if self._parser.our_state in {h11.IDLE, h11.SEND_RESPONSE} and self._transport is not None:
+            response = error_response(status, message)
+            headers = [
+                *self._headers,
+                ("Content-Length", str(len(response.body))),
+                ("Content-Type", response.content_type),
+                ("Connection", "close"),
+            ]
+            out = self._encode(h11.Response(status_code=status, headers=headers))
+            out += self._encode(h11.Data(data=response.body))
+            self._transport.write(out + self._encode(h11.EndOfMessage()))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close after the client had time to read the answer while it was still writing."""
+        self._is_closing = self._is_lingering = True
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._at_eof:
+            self._close_transport()
+            return
+        self._resume_reading()
+        self._transport.write_eof()
+        self._loop.call_later(self._limits.linger_seconds, self._close_transport)
+
+    def _close_transport(self) -> None:
+        """Close after what was written has gone."""
+        self._is_closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def _abort_transport(self) -> None:
+        """Cut the connection: the answer is not whole and must not look so."""
+        self._is_closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _abandon(self) -> None:
+        """Wake and, where the request says so, cancel what runs for a client that is gone."""
+        for waiter in (self._data_waiter, self._drain_waiter):
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(ClientGoneError())
+        if self._task is not None and self._request is not None and self._request.cancels:
+            self._task.cancel()
+
+    def _stop_head_timer(self) -> None:
+        """Forget the time that a head may take."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _watch_hangup(self) -> None:
+        """Learn when a half-closed client goes altogether.
+
+        asyncio takes the socket out of its selector at end of file. An epoll set of
+        its own still tells a full hang-up, which the kernel reports unasked.
+        """
+        if self._hangup is not None or self._transport is None or self._transport.is_closing():
+            return
+        self._hangup = select.epoll()
+        self._hangup.register(self._socket_fd(), 0)
+        self._loop.add_reader(self._hangup.fileno(), self._hung_up)
+
+    def _unwatch_hangup(self) -> None:
+        """Stop watching."""
+        if self._hangup is not None:
+            self._loop.remove_reader(self._hangup.fileno())
+            self._hangup.close()
+            self._hangup = None
+
+    def _hung_up(self, *_: Any) -> None:
+        """End what runs for a client that closed both ways."""
+        self._unwatch_hangup()
+        self._abort_transport()
