@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start to exit of `true`, one container at a time, round by round beside the peers.
+
+Round by round, because a machine's pace changes: each peer runs once in every
+round, so all meet the same moments. Prints a table and writes a report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.peers import PEERS, Ground, Peer
+from bench.rawhttp import BenchError
+from bench.report import machine_facts, write_report
+from bench.rootfs import make_rootfs, pack
+from toolkit.errors import ToolkitError
+
+_WARM_UP_ROUNDS = 2
+
+
+@dataclass
+class Row:
+    """What was seen of one peer: seconds of each round, or why there are none."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+    absence: str = ""
+    note: str = ""
+
+    @property
+    def minimum_ms(self) -> float:
+        """The quickest round."""
+        return min(self.seconds) * 1000
+
+    @property
+    def median_ms(self) -> float:
+        """The round in the middle."""
+        return statistics.median(self.seconds) * 1000
+
+
+def main() -> int:
+    """Measure, print, write; return 0 if our own figure is among them."""
+    options = _options()
+    if os.geteuid() != 0:
+        print("bench: run as root", file=sys.stderr)
+        return 1
+    wanted = options.peers.split(",") if options.peers else [peer.name for peer in PEERS]
+    rounds = 3 if options.quick else options.rounds
+    with tempfile.TemporaryDirectory(prefix="tkbench-") as work:
+        rows = _measure(wanted, rounds, Path(work))
+    print_table(rows)
+    facts = {"rounds": rounds, "peers": {row.name: _figures(row) for row in rows}}
+    print(f"report: {write_report('bench-one', facts | machine_facts())}")
+    return (
+        0
+        if any(row.name == "ours" and row.seconds for row in rows) or ("ours" not in wanted)
+        else 1
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench.one", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--peers", default="", help="only these, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="three rounds")
+    return parser.parse_args()
+
+
+def _measure(wanted: list[str], rounds: int, work: Path) -> list[Row]:
+    rootfs = make_rootfs(work / "rootfs")
+    work.chmod(0o755)
+    ground = Ground(rootfs=rootfs, rootfs_tar=pack(rootfs), work=work)
+    rows = {peer.name: Row(peer.name) for peer in PEERS if peer.name in wanted}
+    with ExitStack() as undo:
+        ready = []
+        for kind in PEERS:
+            if kind.name in rows and (peer := _opened(kind, ground, rows[kind.name])):
+                undo.callback(peer.close)
+                ready.append(peer)
+        for number in range(_WARM_UP_ROUNDS + rounds):
+            _run_round(ready, rows, keep=number >= _WARM_UP_ROUNDS)
+    return list(rows.values())
+
+
+def _opened(kind: type[Peer], ground: Ground, row: Row) -> Peer | None:
+    if not kind.is_installed():
+        row.absence = f"not installed ({kind.program})"
+        return None
+    peer = kind(ground)
+    try:
+        peer.open()
+    except (BenchError, ToolkitError, OSError) as error:
+        row.absence = f"not ready: {error}"
+        return None
+    row.note = peer.note
+    return peer
+
+
+def _run_round(ready: list[Peer], rows: dict[str, Row], *, keep: bool) -> None:
+    """Run each peer once, in an order of chance: no peer always follows the same one."""
+    for peer in random.sample(ready, len(ready)):
+        try:
+            seconds = peer.round()
+        except (BenchError, OSError) as error:
+            rows[peer.name].absence = f"failed: {error}"
+            ready.remove(peer)
+            continue
+        if keep:
+            rows[peer.name].seconds.append(seconds)
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print what was seen, the quickest first, beside ours."""
+    ours = next((row for row in rows if row.name == "ours" and row.seconds), None)
+    print(f"{'peer':<10}{'min ms':>10}{'median ms':>12}{'x ours':>9}   start to exit of true")
+    for row in sorted(rows, key=lambda row: row.median_ms if row.seconds else float("inf")):
+        if not row.seconds or row.absence:
+            print(f"{row.name:<10}{'-':>10}{'-':>12}{'-':>9}   {row.absence}")
+            continue
+        ratio = f"{row.median_ms / ours.median_ms:.2f}" if ours else "-"
+        print(f"{row.name:<10}{row.minimum_ms:>10.1f}{row.median_ms:>12.1f}{ratio:>9}   {row.note}")
+
+
+def _figures(row: Row) -> dict[str, object]:
+    if not row.seconds:
+        return {"absence": row.absence}
+    return {
+        "minimum_ms": round(row.minimum_ms, 3),
+        "median_ms": round(row.median_ms, 3),
+        "rounds_ms": [round(seconds * 1000, 3) for seconds in row.seconds],
+        "absence": row.absence,
+        "note": row.note,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other people's programs, run once each, with what they said kept for the error.
+
+Owns how a program is started here. Which one, and what its answer means, is the
+caller's.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import TYPE_CHECKING
+
+from toolkit.errors import MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_TAIL_LINES = 20
+
+
+def run(
+    argv: Sequence[str], *, timeout_seconds: float = 60, environ: Mapping[str, str] | None = None
+) -> str:
+    """Run a program to its end and return what it wrote to its standard output.
+
+    Raises:
+        MachineError: It is not there, took too long, or failed; with its last lines.
+    """
+    shown = shlex.join(argv)
+    try:
+        done = subprocess.run(  # noqa: S603 - argv is a list, and no shell reads it
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=timeout_seconds,
+            env=environ,
+        )
+    except FileNotFoundError as error:
+        raise MachineError(f"{argv[0]}: no such program on this machine") from error
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(f"{shown}: not done after {timeout_seconds:g} s") from error
+    if done.returncode:
+        tail = "\n".join((done.stderr or done.stdout).splitlines()[-_TAIL_LINES:])
+        raise MachineError(f"{shown}: exit code {done.returncode}\n{tail}".rstrip())
+    return done.stdout
+
+
+def succeeds(argv: Sequence[str]) -> bool:
+    """Tell whether a program is there and ends with 0."""
+    try:
+        run(argv, timeout_seconds=10)
+    except MachineError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command lines behind `invoke test`, `lint`, `types` and `bench`.
+
+Owns which tools run with which options. All run by this interpreter, so that a
+virtual environment's own are used.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+CHECKED_TREES = ("toolkit", "tests", "integration", "bench", "tasks.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which tests run, and how many at once."""
+
+    select: str = ""
+    workers: str = "auto"
+
+    def pytest(self, tree: str) -> list[str]:
+        """Return the command that runs one tree of tests."""
+        command = [sys.executable, "-m", "pytest", "-n", self.workers, tree]
+        return [*command, "-k", self.select] if self.select else command
+
+
+def test_commands(selection: Selection, *, unit_only: bool) -> list[list[str]]:
+    """Return the suites in their order: the quick one, then the one on a real kernel."""
+    trees = ["tests"] if unit_only else ["tests", "integration"]
+    return [selection.pytest(tree) for tree in trees]
+
+
+def lint_commands() -> list[list[str]]:
+    """Return the linters: style, format, and which layer imports which."""
+    ruff = [sys.executable, "-m", "ruff"]
+    return [
+        [*ruff, "check", "."],
+        [*ruff, "format", "--check", "."],
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"],
+    ]
+
+
+def types_commands() -> list[list[str]]:
+    """Return the type checker."""
+    return [[sys.executable, "-m", "mypy"]]
+
+
+def bench_commands(*, rounds: int, peers: str, quick: bool) -> list[list[str]]:
+    """Return the measurements: one container at a time, then many at once."""
+    options = ["--quick"] if quick else []
+    one = [sys.executable, "-m", "bench.one", "--rounds", str(rounds), *options]
+    many = [sys.executable, "-m", "bench.many", *options]
+    if peers:
+        one += ["--peers", peers]
+        many += ["--peers", peers]
+    return [one, many]
