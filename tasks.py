@@ -43,11 +43,9 @@ def _failed(error: ToolkitError) -> Exit:
 
 def _run_each(c: Context, commands: list[list[str]], *, fine: frozenset[int] = _DONE) -> None:
     """Run each command in the repository; fail in the end if any did, with its exit code."""
-    codes = []
     with c.cd(str(_HERE)):
-        codes.extend(
-            c.run(shlex.join(command), warn=True, in_stream=False).exited for command in commands
-        )
+        done = [c.run(shlex.join(command), warn=True, in_stream=False) for command in commands]
+    codes = [result.exited for result in done if result is not None]
     if failed := next((code for code in codes if code not in fine), 0):
         raise Exit(code=failed)
 

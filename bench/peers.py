@@ -8,7 +8,6 @@ Timing and tables are `bench.one`'s.
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import time
@@ -24,6 +23,8 @@ from bench.rawhttp import BenchError, Connection
 IMAGE = "benchroot:latest"
 _PROGRAM = "/bin/true"
 _RUN_SECONDS = 60
+# podman raises these by itself, which it may not where root lacks CAP_SYS_RESOURCE
+_LOW_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 
@@ -164,7 +165,7 @@ class Podman(CommandPeer):
         checked([*self.base, "import", str(archive), IMAGE])
 
     def command(self, name: str) -> list[str]:
-        options = ["--rm", "--network", "none", *_present_limits(), "--name", name]
+        options = ["--rm", "--network", "none", *_LOW_LIMITS, "--name", name]
         return [*self.base, "run", *options, IMAGE, _PROGRAM]
 
 
@@ -260,15 +261,6 @@ def import_image(connection: Connection, rootfs_tar: bytes) -> None:
     answer = connection.send("POST", path, rootfs_tar, kind="application/x-tar")
     if b'"error"' in answer:
         raise BenchError(answer.decode(errors="replace").strip())
-
-
-def _present_limits() -> list[str]:
-    """Return podman's options to leave limits as they are: without CAP_SYS_RESOURCE it must."""
-    options = []
-    for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-        soft, hard = resource.getrlimit(number)
-        options += ["--ulimit", f"{name}={soft}:{hard}"]
-    return options
 
 
 def unmount_below(directory: Path) -> None:

@@ -7,6 +7,7 @@ caller's.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from typing import TYPE_CHECKING
@@ -15,14 +16,25 @@ from toolkit.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 _TAIL_LINES = 20
 
 
 def run(
-    argv: Sequence[str], *, timeout_seconds: float = 60, environ: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    timeout_seconds: float = 60,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
 ) -> str:
     """Run a program to its end and return what it wrote to its standard output.
+
+    Args:
+        argv: The program and its arguments.
+        timeout_seconds: How long it may take.
+        environ: What its environment has beside ours.
+        directory: Where it runs; here, if not given.
 
     Raises:
         MachineError: It is not there, took too long, or failed; with its last lines.
@@ -37,7 +49,8 @@ def run(
             errors="replace",
             check=False,
             timeout=timeout_seconds,
-            env=environ,
+            env={**os.environ, **(environ or {})},
+            cwd=directory,
         )
     except FileNotFoundError as error:
         raise MachineError(f"{argv[0]}: no such program on this machine") from error

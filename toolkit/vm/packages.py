@@ -6,14 +6,13 @@ Owns apt's command lines. What is missing is `toolkit.vm.doctor`'s to say.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from toolkit.errors import MachineError
 from toolkit.vm import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from toolkit.vm.doctor import Feature
 
@@ -41,14 +40,9 @@ def install(
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     say(f"installing system packages: {' '.join(command)}")
-    environ = _quiet_environment(os.environ)
+    environ = {"DEBIAN_FRONTEND": "noninteractive"}  # so that it asks no question
     try:
         run(["apt-get", "update"], timeout_seconds=_APT_SECONDS, environ=environ)
         run(command, timeout_seconds=_APT_SECONDS, environ=environ)
     except MachineError as error:
         raise MachineError(f"{error}\nInstall by hand: {' '.join(packages)}") from error
-
-
-def _quiet_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which apt asks no question."""
-    return {**environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -91,7 +91,7 @@ class ThisMachine:
         if not self.host.is_root:
             raise MachineError("down: run as root, as up was")
         try:
-            removed = FirstContainer.on(self.instance).remove_all(keep=keep_data)
+            removed = FirstContainer.on(self.instance).clear(keep=keep_data)
             self.say(f"containers {'stopped' if keep_data else 'removed'}: {removed}")
         except EngineUnreachableError:
             self.say("no engine answers; removing what it left")

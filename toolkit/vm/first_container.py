@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `up`, `down` and `status` ask of a running engine, in few words.
+
+Owns the base image's making and the proof that a container runs. Everything
+goes through the engine's API, as any other client's would.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import toolkit
+from toolkit.client import ApiError, Client
+from toolkit.errors import MachineError
+from toolkit.vm import commands
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.config import Instance
+
+_NOT_FOUND = 404
+_ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class FirstContainer:
+    """The engine of an instance, seen by who has just started it."""
+
+    instance: Instance
+    client: Client
+
+    @classmethod
+    def on(cls, instance: Instance) -> Self:
+        """Return the engine that listens on an instance's socket."""
+        url = f"unix://{instance.socket_path}"
+        return cls(instance, Client(url, timeout_seconds=_ANSWER_SECONDS))
+
+    def version(self) -> str:
+        """Return the engine's version."""
+        return str(self.client.system.version()["Version"])
+
+    def has_image(self, reference: str) -> bool:
+        """Tell whether the engine has an image."""
+        try:
+            self.client.images.inspect(reference)
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return False
+        return True
+
+    def bootstrap_image(self, name: str) -> None:
+        """Make a base image from what this machine has.
+
+        Raises:
+            MachineError: It could not be made.
+        """
+        command = [sys.executable, "-m", "toolkit.cli.main", "image", "bootstrap", name]
+        environ = {"DOCKER_HOST": self.client.host, "TOOLKIT_INSTANCE": self.instance.name}
+        commands.run(
+            command,
+            timeout_seconds=300,
+            environ=environ,
+            directory=Path(toolkit.__file__).parent.parent,
+        )
+
+    def run(self, image: str, command: Sequence[str]) -> str:
+        """Run a program in a container of its own, remove it, and return what it wrote.
+
+        Raises:
+            MachineError: The program failed.
+        """
+        wish = {"Image": image, "Cmd": list(command), "HostConfig": {"NetworkMode": "none"}}
+        container = self.client.containers.create(wish).id
+        try:
+            self.client.containers.start(container)
+            ended = self.client.containers.wait(container).result()
+            written = self._written(container)
+        finally:
+            self.client.containers.remove(container, force=True)
+        if ended.exit_code:
+            raise MachineError(f"{image}: {command[0]} ended with {ended.exit_code}: {written}")
+        return written
+
+    def _written(self, container: str) -> str:
+        chunks = self.client.containers.logs(container, framed=True)
+        return b"".join(chunk.payload for chunk in chunks).decode(errors="replace").strip()
+
+    def count(self) -> int:
+        """Return how many containers there are."""
+        return len(self.client.containers.list(every=True))
+
+    def count_running(self) -> int:
+        """Return how many of them run."""
+        return len(self.client.containers.list())
+
+    def clear(self, *, keep: bool) -> int:
+        """Remove every container, or only stop them to *keep* them; return how many."""
+        listed = self.client.containers.list(every=not keep)
+        for document in listed:
+            if keep:
+                self.client.containers.stop(document["Id"])
+            else:
+                self.client.containers.remove(document["Id"], force=True, volumes=True)
+        return len(listed)
