@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The container's tree, made in the child's own mount namespace, by descriptor.
+
+The host never sees one of these mounts, so none can be left behind: they end
+with the namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from toolkit.errors import KernelCallError, MountError
+from toolkit.kernel import mounts
+from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root, open_in_root
+from toolkit.runtime.native.prepare import PlannedMount, Prepared
+
+_RDONLY: Final = mounts.MOUNT_ATTR_RDONLY
+_FLAGS: Final = _RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
+_CGROUP_ROOT: Final = "/sys/fs/cgroup"
+
+
+def mount_rootfs(prepared: Prepared) -> int:
+    """Mount the root and all below it; return the root's descriptor, not yet entered."""
+    mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
+    root_fd = _mount_root(prepared)
+    for entry in prepared.mounts:
+        _mount_entry(root_fd, entry, prepared)
+    linux = prepared.document["linux"]
+    if prepared.document["root"].get("readonly"):
+        mounts.set_mount_attributes(root_fd, set_=_RDONLY)
+    for path in linux.get("readonlyPaths") or ():
+        _make_read_only(root_fd, path)
+    _mask(root_fd, linux.get("maskedPaths") or ())
+    return root_fd
+
+
+def _mount_root(prepared: Prepared) -> int:
+    source, target = prepared.rootfs, os.fsencode(prepared.root_path)
+    base_dir = source["base_dir"]
+    if source["kind"] == "bind":
+        base_fd = os.open(base_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mount_fd = mounts.clone_tree(base_fd, source["bind_dir"])
+        os.close(base_fd)
+        target_fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounts.set_mount_attributes(mount_fd, propagation=mounts.MS_PRIVATE)
+        mounts.attach_mount(mount_fd, target_fd, prepared.root_path)
+        os.close(target_fd)
+        return mount_fd
+    os.chdir(base_dir)
+    mounts.mount_overlay(target, _overlay_options(source))
+    os.chdir("/")
+    root_fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.set_mount_attributes(root_fd, propagation=mounts.MS_PRIVATE)
+    return root_fd
+
+
+def _overlay_options(source: dict[str, object]) -> str:
+    lower = source["lower_dirs"]
+    if not isinstance(lower, list):
+        raise MountError("mount", "overlay", errno.EINVAL)
+    # Row S-33: an untrusted layer must not redirect or borrow what it does not hold.
+    return (
+        f"lowerdir={':'.join(lower)},upperdir={source['upper_dir']},workdir={source['work_dir']},"
+        "redirect_dir=nofollow,metacopy=off,index=off,xino=off"
+    )
+
+
+def _mount_entry(root_fd: int, entry: PlannedMount, prepared: Prepared) -> None:
+    if entry.kind == "cgroup":
+        _mount_cgroups(root_fd, entry, prepared)
+        return
+    mount_fd = entry.fd
+    if mount_fd < 0:
+        mount_fd = mounts.new_filesystem(entry.kind, entry.options, entry.attributes)
+    elif entry.kind == "bind":
+        mounts.set_mount_attributes(
+            mount_fd, set_=entry.attributes, propagation=entry.propagation, recursive=True
+        )
+    make_target = make_file_in_root if entry.is_file else make_dirs_in_root
+    target_fd = make_target(root_fd, entry.target)
+    try:
+        mounts.attach_mount(mount_fd, target_fd, entry.target)
+    finally:
+        os.close(target_fd)
+    if entry.fd < 0:
+        os.close(mount_fd)
+
+
+def _mount_cgroups(root_fd: int, entry: PlannedMount, prepared: Prepared) -> None:
+    """Show the container its own control groups, read-only (row S-31)."""
+    groups = prepared.cgroup_fds
+    target_fd = make_dirs_in_root(root_fd, entry.target)
+    attributes = entry.attributes | _FLAGS | mounts.MOUNT_ATTR_NOEXEC
+    if list(groups) == [""]:  # cgroup v2: the one hierarchy stands at the target itself
+        _attach_clone(groups[""], target_fd, attributes)
+        return
+    tree_fd = mounts.new_filesystem("tmpfs", {"mode": "755", "size": "64k"})
+    mounts.attach_mount(tree_fd, target_fd, entry.target)
+    for name, group_fd in groups.items():
+        os.mkdir(name, 0o755, dir_fd=tree_fd)
+        name_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree_fd)
+        _attach_clone(group_fd, name_fd, attributes)
+        os.close(name_fd)
+    mounts.set_mount_attributes(tree_fd, set_=attributes)
+    os.close(tree_fd)
+    os.close(target_fd)
+
+
+def _attach_clone(source_fd: int, target_fd: int, attributes: int) -> None:
+    mount_fd = mounts.clone_tree(source_fd)
+    mounts.set_mount_attributes(mount_fd, set_=attributes, propagation=mounts.MS_PRIVATE)
+    mounts.attach_mount(mount_fd, target_fd)
+    os.close(mount_fd)
+
+
+def _make_read_only(root_fd: int, path: str) -> None:
+    found_fd = _open_existing(root_fd, path)
+    if found_fd < 0:
+        return
+    mount_fd = mounts.clone_tree(found_fd, recursive=True)
+    mounts.set_mount_attributes(mount_fd, set_=_RDONLY, recursive=True)
+    mounts.attach_mount(mount_fd, found_fd, path)
+    os.close(mount_fd)
+    os.close(found_fd)
+
+
+def _mask(root_fd: int, paths: tuple[str, ...]) -> None:
+    """Hide paths: a directory behind one empty tmpfs, a file behind the container's null."""
+    null_fd = _open_null(root_fd)
+    empty_fd = -1
+    for path in paths:
+        found_fd = _open_existing(root_fd, path)
+        if found_fd < 0:
+            continue
+        if _is_directory(found_fd):
+            if empty_fd < 0:
+                empty_fd = mounts.new_filesystem("tmpfs", {"size": "0", "mode": "755"}, _FLAGS)
+            cover_fd = mounts.clone_tree(empty_fd)
+        else:
+            cover_fd = mounts.clone_tree(null_fd)
+        mounts.attach_mount(cover_fd, found_fd, path)
+        os.close(cover_fd)
+        os.close(found_fd)
+    os.close(null_fd)
+    if empty_fd >= 0:
+        os.close(empty_fd)
+
+
+def _open_existing(root_fd: int, path: str) -> int:
+    try:
+        return open_in_root(root_fd, path, os.O_PATH)
+    except KernelCallError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return -1
+        raise
+
+
+def _is_directory(path_fd: int) -> bool:
+    return os.fstat(path_fd).st_mode & 0o170000 == 0o040000
+
+
+def _open_null(root_fd: int) -> int:
+    """Open the container's null device and make sure that it is one (row S-22)."""
+    null_fd = open_in_root(root_fd, "/dev/null", os.O_PATH | os.O_NOFOLLOW)
+    if os.fstat(null_fd).st_rdev != os.makedev(1, 3):
+        raise MountError("mask", "/dev/null", errno.ENODEV)
+    return null_fd

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's end of one shim: what it says, and what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from typing import Final
+
+import toolkit.errors
+from toolkit.errors import BackendError, ToolkitError
+from toolkit.runtime.protocol import (
+    AttachClient,
+    ExitStatus,
+    Message,
+    receive_message,
+    send_message,
+)
+
+_REPLY_SECONDS: Final = 10.0
+
+
+class Running:
+    """A program that a shim serves.
+
+    Attributes:
+        pid: Its process on the host; 0 until `started` is done.
+        start_time_ticks: When that process started; with the pid it names it for good.
+        started: Done when the program runs, fails with the reason why it does not.
+        exited: Done with how it ended; fails with BackendError when the shim was lost.
+        released: Done when cgroup and namespaces are gone too, or the shim is.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._control: socket.socket | None = control
+        self._replies: dict[int, asyncio.Future[None]] = {}
+        self._numbers = itertools.count(1)
+        self.pid = 0
+        self.start_time_ticks = 0
+        self.started: asyncio.Future[None] = loop.create_future()
+        self.exited: asyncio.Future[ExitStatus] = loop.create_future()
+        self.released: asyncio.Future[None] = loop.create_future()
+        for future in (self.started, self.exited):
+            future.add_done_callback(_mark_seen)
+        loop.add_reader(control, self._on_readable)
+
+    async def attach(self, client: AttachClient) -> None:
+        """Hand a connection over to the shim; it is the shim's from here on."""
+        try:
+            await self._ask({"op": "attach", "client": client.to_message()}, [client.fd])
+        finally:
+            os.close(client.fd)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of the program's terminal, in characters."""
+        await self._ask({"op": "resize", "rows": rows, "columns": columns})
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the program; nothing happens when it has ended."""
+        await self._ask({"op": "signal", "number": number})
+
+    def forget(self) -> None:
+        """Drop the connection; the shim and its program go on."""
+        self._disconnect("the engine has let go of the shim")
+
+    async def _ask(self, message: Message, fds: list[int] | None = None) -> None:
+        if self._control is None:
+            raise BackendError("the shim of this program is gone")
+        number = next(self._numbers)
+        reply: asyncio.Future[None] = self._loop.create_future()
+        self._replies[number] = reply
+        try:
+            send_message(self._control, {**message, "id": number}, fds or ())
+            async with asyncio.timeout(_REPLY_SECONDS):
+                await reply
+        except OSError as error:
+            raise BackendError(f"the shim does not listen: {error.strerror}") from error
+        except TimeoutError:
+            raise BackendError(f"the shim did not answer within {_REPLY_SECONDS:.0f} s") from None
+        finally:
+            self._replies.pop(number, None)
+
+    def _on_readable(self) -> None:
+        while self._control is not None:
+            try:
+                received = receive_message(self._control)
+            except BlockingIOError:
+                return
+            except (OSError, ValueError):
+                received = None
+            if received is None:
+                self._disconnect("the shim of the program was lost")
+                return
+            self._on_message(received[0])
+
+    def _on_message(self, message: Message) -> None:
+        if "reply" in message:
+            self._on_reply(message)
+            return
+        match message["event"]:
+            case "started":
+                self.pid = message["pid"]
+                self.start_time_ticks = message["start_time"]
+                _settle(self.started, None)
+            case "failed":
+                kind = getattr(toolkit.errors, message["kind"], BackendError)
+                known = isinstance(kind, type) and issubclass(kind, ToolkitError)
+                error = _revive_error(kind if known else BackendError, message["text"])
+                if not self.started.done():
+                    self.started.set_exception(error)
+                self._disconnect("the program was not started")
+            case "exited":
+                _settle(self.exited, ExitStatus.from_message(message))
+                # Two turns later whoever waits for `exited` has had the first word.
+                self._loop.call_soon(self._loop.call_soon, self._acknowledge)
+            case "released":
+                _settle(self.released, None)
+
+    def _on_reply(self, message: Message) -> None:
+        reply = self._replies.get(message["reply"])
+        if reply is None or reply.done():
+            return
+        if message["error"]:
+            reply.set_exception(BackendError(message["error"]))
+        else:
+            reply.set_result(None)
+
+    def _acknowledge(self) -> None:
+        if self._control is not None:
+            try:
+                send_message(self._control, {"op": "acknowledge"})
+            except OSError:
+                self._disconnect("the shim of the program was lost")
+
+    def _disconnect(self, reason: str) -> None:
+        if self._control is None:
+            return
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        self._control = None
+        for future in (self.started, self.exited, *self._replies.values()):
+            if not future.done():
+                future.set_exception(BackendError(reason))
+        _settle(self.released, None)
+
+
+def _settle(future: asyncio.Future[object] | asyncio.Future[None] | asyncio.Future[ExitStatus], value: object) -> None:
+    if not future.done():
+        future.set_result(value)  # type: ignore[arg-type]  # each caller gives its own kind
+
+
+def _mark_seen(future: asyncio.Future[object]) -> None:
+    """Keep asyncio from warning of a failure that nobody happened to wait for."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _revive_error(kind: type[ToolkitError], text: str) -> ToolkitError:
+    """Make an error that crossed a process boundary again, from its text."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, text)
+    return error

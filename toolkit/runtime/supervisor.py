@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's side of the launcher and its shims, on asyncio.
+
+Owns the launcher's process and the connections to the shims of programs that
+run. Knows no container: a bundle directory names one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from toolkit.config import Instance
+from toolkit.errors import BackendError
+from toolkit.kernel import process as processes
+from toolkit.runtime.exitfile import read_exit_status
+from toolkit.runtime.protocol import (
+    SHIM_SOCKET,
+    AttachClient,
+    ExitStatus,
+    Message,
+    send_message,
+)
+from toolkit.runtime.running import Running
+from toolkit.runtime.sealed import start_launcher
+
+__all__ = ["AttachClient", "ExitStatus", "Running", "Supervisor", "read_exit_status"]
+
+_RECONNECT_SECONDS: Final = 5.0
+_RELEASE_SECONDS: Final = 15.0
+_TRIES: Final = 2
+
+
+class Supervisor:
+    """Starts programs through the launcher and keeps the connections to their shims."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._sending = asyncio.Lock()
+        self._running: dict[Path, Running] = {}
+
+    async def open(self) -> None:
+        """Start the launcher."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        environment = {"PATH": os.defpath, "TOOLKIT_INSTANCE": self._instance.name}
+        try:
+            self._launcher = await asyncio.to_thread(start_launcher, theirs.fileno(), environment)
+        except OSError as error:
+            ours.close()
+            raise BackendError(f"cannot start the launcher: {error}") from error
+        finally:
+            theirs.close()
+        self._socket = ours
+
+    async def close(self) -> None:
+        """End the launcher; shims and their programs go on."""
+        for running in [*self._running.values()]:
+            running.forget()
+        self._running.clear()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._launcher is not None:
+            await asyncio.to_thread(self._launcher.wait)
+            self._launcher = None
+
+    async def start(self, bundle_dir: Path, clients: Sequence[AttachClient] = ()) -> Running:
+        """Run the program of a bundle under a new shim; takes the clients over.
+
+        Raises:
+            CommandNotFoundError: The program does not exist in the container.
+            CommandNotExecutableError: It may not be executed.
+            InvalidRequestError: User, working directory or a bind's source is wrong.
+            BackendError: Anything else.
+        """
+        await self._await_release(bundle_dir)
+        running = await self._launch({"op": "start", "bundle": str(bundle_dir)}, clients)
+        self._keep(bundle_dir, running)
+        return running
+
+    async def exec(
+        self,
+        bundle_dir: Path,
+        process: dict[str, Any],
+        *,
+        exec_id: str,
+        init_pid: int,
+        clients: Sequence[AttachClient] = (),
+        user: str = "",
+        open_stdin: bool = False,
+    ) -> Running:
+        """Run another program in the container of a bundle; raises as `start`."""
+        short = exec_id[:12]
+        document = json.loads(await asyncio.to_thread((bundle_dir / "config.json").read_bytes))
+        spec = _exec_spec(document, process, short, user=user, open_stdin=open_stdin)
+        spec["init_pid"] = init_pid
+        known = self._running.get(bundle_dir)
+        spec["init_start_time"] = (
+            known.start_time_ticks if known else processes.start_time_ticks(init_pid)
+        )
+        spec_path = bundle_dir / f"exec-{short}.json"
+        await asyncio.to_thread(spec_path.write_text, json.dumps(spec))
+        request = {"op": "exec", "bundle": str(bundle_dir), "spec": spec_path.name,
+                   "socket": f"exec-{short}.sock"}  # fmt: skip
+        try:
+            return await self._launch(request, clients)
+        finally:
+            spec_path.unlink(missing_ok=True)
+
+    async def reconnect(self, bundle_dir: Path) -> Running | None:
+        """Return the program that an earlier engine started in a bundle, if its shim lives."""
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_connect(control, str(bundle_dir / SHIM_SOCKET))
+            running = Running(control)
+            async with asyncio.timeout(_RECONNECT_SECONDS):
+                await running.started
+        except (OSError, BackendError, TimeoutError):
+            control.close()
+            return None
+        self._keep(bundle_dir, running)
+        return running
+
+    def _keep(self, bundle_dir: Path, running: Running) -> None:
+        self._running[bundle_dir] = running
+
+        def drop(_released: asyncio.Future[None]) -> None:
+            if self._running.get(bundle_dir) is running:
+                del self._running[bundle_dir]
+
+        running.released.add_done_callback(drop)
+
+    async def _await_release(self, bundle_dir: Path) -> None:
+        """Wait until an earlier program of the bundle has let go of its cgroup."""
+        earlier = self._running.get(bundle_dir)
+        if earlier is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RELEASE_SECONDS):
+                    await asyncio.shield(earlier.released)
+
+    async def _launch(self, request: Message, clients: Sequence[AttachClient]) -> Running:
+        request["clients"] = [client.to_message() for client in clients]
+        try:
+            for attempt in range(_TRIES):
+                running = await self._send(request, clients)
+                try:
+                    await running.started
+                except BackendError:
+                    running.forget()
+                    if attempt + 1 < _TRIES and await self._revive_launcher():
+                        continue  # it died before it could fork: nothing was started
+                    raise
+                except BaseException:
+                    running.forget()
+                    raise
+                return running
+        finally:
+            for client in clients:
+                os.close(client.fd)
+        raise BackendError("the launcher does not stay up")
+
+    async def _send(self, request: Message, clients: Sequence[AttachClient]) -> Running:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        fds = [theirs.fileno(), *(client.fd for client in clients)]
+        try:
+            async with self._sending:
+                await self._send_when_writable(request, fds)
+        except OSError:
+            pass  # the launcher is gone: the other end closes, and the caller sees that
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Running(ours)
+
+    async def _send_when_writable(self, request: Message, fds: Sequence[int]) -> None:
+        if self._socket is None:
+            raise BackendError("the engine is closing")
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                send_message(self._socket, request, fds)
+            except BlockingIOError:
+                writable = loop.create_future()
+                loop.add_writer(self._socket, writable.set_result, None)
+                try:
+                    await writable
+                finally:
+                    loop.remove_writer(self._socket)
+            else:
+                return
+
+    async def _revive_launcher(self) -> bool:
+        """Start the launcher again if it is dead; say whether it was."""
+        if self._launcher is None or self._launcher.poll() is None:
+            return False
+        if self._socket is not None:
+            self._socket.close()
+        await self.open()
+        return True
+
+
+def _exec_spec(
+    document: dict[str, Any], process: dict[str, Any], short: str, *, user: str, open_stdin: bool
+) -> dict[str, Any]:
+    own = document["annotations"]
+    log_dir = os.path.dirname(own["toolkit.log.path"])
+    annotations = {
+        "toolkit.user": user,
+        "toolkit.home.default": "1",
+        "toolkit.stdin.open": "1" if open_stdin else "",
+        "toolkit.stdin.once": "1",
+        "toolkit.log.path": os.path.join(log_dir, f".exec-{short}.log"),
+        "toolkit.seccomp.program": own.get("toolkit.seccomp.program", ""),
+    }
+    return {"process": process, "annotations": annotations}
