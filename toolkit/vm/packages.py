@@ -39,7 +39,7 @@ def install(
     if not packages:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-    say(f"installing system packages: {' '.join(command)}")
+    say(f"installing system packages: {' '.join(packages)}")
     environ = {"DEBIAN_FRONTEND": "noninteractive"}  # so that it asks no question
     try:
         run(["apt-get", "update"], timeout_seconds=_APT_SECONDS, environ=environ)

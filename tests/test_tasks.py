@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`invoke --list` is the manual: every task is there, documented, each option with help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from invoke.collection import Collection
+from invoke.context import Context, MockContext
+from invoke.exceptions import Exit
+from invoke.runners import Result
+
+import tasks
+
+TASKS = Collection.from_module(tasks)
+NAMES = sorted(TASKS.task_names)
+
+
+def test_the_promised_tasks_are_there() -> None:
+    promised = {"up", "down", "status", "test", "lint", "types", "bench", "doctor"}
+    assert promised <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_task_says_what_it_does_and_every_option_has_help(name: str) -> None:
+    task = TASKS[name]
+    assert task.__doc__
+    for argument in task.get_arguments():
+        assert argument.help, f"{name} --{argument.name}"
+
+
+class ExitsWith(MockContext):
+    """A context whose commands end with given exit codes, in turn."""
+
+    def __init__(self, *codes: int) -> None:
+        super().__init__(run=[Result(exited=code) for code in codes])
+
+    def count_runs(self) -> int:
+        run: Any = self.run  # invoke has put a mock in its place
+        return int(run.call_count)
+
+
+def exit_code_of(task: Any, context: Context, **options: Any) -> int:
+    try:
+        task.body(context, **options)
+    except Exit as ended:
+        return int(ended.code)
+    return 0
+
+
+def test_test_passes_when_both_suites_do() -> None:
+    assert exit_code_of(tasks.test, ExitsWith(0, 0)) == 0
+
+
+def test_test_fails_with_the_suites_exit_code_and_still_runs_the_other() -> None:
+    context = ExitsWith(1, 0)
+    assert exit_code_of(tasks.test, context) == 1
+    assert context.count_runs() == 2
+
+
+def test_a_suite_without_any_test_fails_unless_a_selection_left_it_empty() -> None:
+    assert exit_code_of(tasks.test, ExitsWith(0, 5)) == 5
+    assert exit_code_of(tasks.test, ExitsWith(0, 5), select="doctor") == 0
+
+
+def test_lint_runs_every_linter_even_when_the_first_complains() -> None:
+    context = ExitsWith(1, 0, 0)
+    assert exit_code_of(tasks.lint, context) == 1
+    assert context.count_runs() == 3

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from toolkit.vm import suites
+
+
+def test_the_quick_suite_comes_first_and_the_real_one_last() -> None:
+    commands = suites.test_commands(suites.Selection(), unit_only=False)
+    assert [command[-1] for command in commands] == ["tests", "integration"]
+
+
+def test_unit_only_leaves_the_real_kernel_alone() -> None:
+    assert len(suites.test_commands(suites.Selection(), unit_only=True)) == 1
+
+
+def test_a_selection_and_the_workers_reach_pytest() -> None:
+    command = suites.Selection(select="vm and not slow", workers="3").pytest("tests")
+    assert command[3:] == ["-n", "3", "tests", "-k", "vm and not slow"]
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        suites.test_commands(suites.Selection(), unit_only=False),
+        suites.lint_commands(),
+        suites.types_commands(),
+        suites.bench_commands(rounds=3, peers="", quick=True),
+    ],
+)
+def test_every_tool_is_run_by_this_interpreter(commands: list[list[str]]) -> None:
+    assert commands
+    assert {command[0] for command in commands} == {sys.executable}
+
+
+def test_bench_passes_its_options_on() -> None:
+    one, many = suites.bench_commands(rounds=7, peers="ours,runc", quick=True)
+    assert one[2:] == ["bench.one", "--rounds", "7", "--quick", "--peers", "ours,runc"]
+    assert many[2:] == ["bench.many", "--quick", "--peers", "ours,runc"]
