@@ -66,7 +66,7 @@ def new_filesystem(kind: str, options: Mapping[str, str | None], attributes: int
     """
     context_fd = call("fsopen", kind.encode(), _FSOPEN_CLOEXEC, subject=kind, error=MountError)
     try:
-        for key, value in options.items():
+        for key, value in {"source": kind, **options}.items():
             what = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
             text = None if value is None else value.encode()
             call("fsconfig", context_fd, what, key.encode(), text, 0,

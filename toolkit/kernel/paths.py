@@ -118,9 +118,7 @@ def read_small_file_in_root(
     Never blocks: a FIFO, a device or a directory counts as absent (row S-06).
     """
     try:
-        file_fd = open_in_root(
-            root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-        )
+        file_fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except KernelCallError:
         return None
     try:

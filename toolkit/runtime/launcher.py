@@ -65,7 +65,11 @@ def _warm_up() -> None:
 
 
 def _fork_shim(
-    message: Message, control: socket.socket, clients: list[int], host: CgroupHost, engine: socket.socket
+    message: Message,
+    control: socket.socket,
+    clients: list[int],
+    host: CgroupHost,
+    engine: socket.socket,
 ) -> None:
     try:
         pid = os.fork()  # noqa: TID251 - the launcher is the one that forks: it has one thread
@@ -94,9 +98,7 @@ def _become_shim(
         os._exit(code)
 
 
-def run_shim(
-    message: Message, control: socket.socket, clients: list[int], host: CgroupHost
-) -> int:
+def run_shim(message: Message, control: socket.socket, clients: list[int], host: CgroupHost) -> int:
     """Start the program that the request names and serve it to its end."""
     bundle = message["bundle"]
     with open(os.path.join(bundle, "config.json"), "rb") as file:
@@ -144,9 +146,7 @@ def _listen(path: str) -> socket.socket:
 
 def _tell_failure(control: socket.socket, error: ToolkitError) -> None:
     try:
-        send_message(
-            control, {"event": "failed", "kind": type(error).__name__, "text": str(error)}
-        )
+        send_message(control, {"event": "failed", "kind": type(error).__name__, "text": str(error)})
     except OSError:
         pass  # the engine is gone; its successor will find no shim
 

@@ -148,7 +148,10 @@ class Running:
         _settle(self.released, None)
 
 
-def _settle(future: asyncio.Future[object] | asyncio.Future[None] | asyncio.Future[ExitStatus], value: object) -> None:
+def _settle(
+    future: asyncio.Future[object] | asyncio.Future[None] | asyncio.Future[ExitStatus],
+    value: object,
+) -> None:
     if not future.done():
         future.set_result(value)  # type: ignore[arg-type]  # each caller gives its own kind
 

@@ -74,7 +74,11 @@ class Shim:
 
     def _watch_outputs(self) -> None:
         ends = self._program.ends
-        for stream, fd in (("stdout", ends.terminal), ("stdout", ends.stdout), ("stderr", ends.stderr)):
+        for stream, fd in (
+            ("stdout", ends.terminal),
+            ("stdout", ends.stdout),
+            ("stderr", ends.stderr),
+        ):
             if fd >= 0:
                 os.set_blocking(fd, False)
                 self._outputs[fd] = stream

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from toolkit.errors import BackendError, KernelCallError, NotRunningError
-from toolkit.kernel import process, pty
+from toolkit.kernel import mounts, process
 from toolkit.kernel.cgroups import Cgroup, CgroupHost
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
@@ -61,7 +61,7 @@ def start_container(document: Document, host: CgroupHost) -> NativeProgram:
     with ExitStack() as sources, ExitStack() as undo:
         cgroup = _make_cgroup(document, host, undo)
         prepared = prepare(document, sources)
-        prepared.cgroup_fds = _open_own_cgroups(cgroup, sources)
+        prepared.cgroup_fds = _clone_own_cgroups(cgroup, sources)
         _undo_ends(prepared.stdio, undo)
         launched = launch_container(prepared, cgroup)
         undo.pop_all()
@@ -77,12 +77,15 @@ def _make_cgroup(document: Document, host: CgroupHost, undo: ExitStack) -> Cgrou
     return cgroup
 
 
-def _open_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
-    fds = {}
+def _clone_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
+    """Bind the container's own control groups, detached; only this namespace holds them yet."""
+    mount_fds = {}
     for name, path in cgroup.visible_dirs().items():
-        fds[name] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        undo.callback(os.close, fds[name])
-    return fds
+        dir_fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mount_fds[name] = mounts.clone_tree(dir_fd)
+        undo.callback(os.close, mount_fds[name])
+        os.close(dir_fd)
+    return mount_fds
 
 
 def _undo_ends(stdio: Stdio, undo: ExitStack) -> None:
@@ -183,5 +186,3 @@ def _require_device(root_fd: int, path: str, number: int) -> None:
     os.close(device_fd)
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != number:
         raise BackendError(f"{path} of the container is not the device it should be")
-
-

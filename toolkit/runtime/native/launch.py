@@ -55,7 +55,9 @@ class Launched:
     held: tuple[int, ...] = ()
 
 
-def start_child(body: Callable[[], None], flags: int, cgroup: Cgroup, held: tuple[str, ...]) -> Launched:
+def start_child(
+    body: Callable[[], None], flags: int, cgroup: Cgroup, held: tuple[str, ...]
+) -> Launched:
     """Fork a child that does *body*, which must end in execve; return when it has.
 
     Raises:
@@ -159,9 +161,7 @@ def _read_namespaces(document: Document) -> tuple[int, list[tuple[int, int]]]:
     return flags, entered
 
 
-def _set_up_namespaces(
-    prepared: Prepared, flags: int, entered: list[tuple[int, int]]
-) -> None:
+def _set_up_namespaces(prepared: Prepared, flags: int, entered: list[tuple[int, int]]) -> None:
     for namespace_fd, flag in entered:
         namespaces.enter(namespace_fd, flag)
     if flags & namespaces.CLONE_NEWCGROUP:

@@ -17,7 +17,7 @@ from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root, open_in_r
 from toolkit.runtime.native.prepare import PlannedMount, Prepared
 
 _RDONLY: Final = mounts.MOUNT_ATTR_RDONLY
-_FLAGS: Final = _RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
+_GUARDED: Final = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
 _CGROUP_ROOT: Final = "/sys/fs/cgroup"
 
 
@@ -27,6 +27,8 @@ def mount_rootfs(prepared: Prepared) -> int:
     root_fd = _mount_root(prepared)
     for entry in prepared.mounts:
         _mount_entry(root_fd, entry, prepared)
+    if prepared.document["process"]["terminal"]:
+        _mount_console(root_fd, prepared.stdio.child_stdin)
     linux = prepared.document["linux"]
     if prepared.document["root"].get("readonly"):
         mounts.set_mount_attributes(root_fd, set_=_RDONLY)
@@ -89,30 +91,39 @@ def _mount_entry(root_fd: int, entry: PlannedMount, prepared: Prepared) -> None:
 
 
 def _mount_cgroups(root_fd: int, entry: PlannedMount, prepared: Prepared) -> None:
-    """Show the container its own control groups, read-only (row S-31)."""
+    """Show the container its own control groups, read-only unless privileged (row S-31)."""
     groups = prepared.cgroup_fds
     target_fd = make_dirs_in_root(root_fd, entry.target)
-    attributes = entry.attributes | _FLAGS | mounts.MOUNT_ATTR_NOEXEC
+    attributes = entry.attributes | _GUARDED
     if list(groups) == [""]:  # cgroup v2: the one hierarchy stands at the target itself
-        _attach_clone(groups[""], target_fd, attributes)
+        _attach_group(groups[""], target_fd, attributes)
+        os.close(target_fd)
         return
     tree_fd = mounts.new_filesystem("tmpfs", {"mode": "755", "size": "64k"})
     mounts.attach_mount(tree_fd, target_fd, entry.target)
     for name, group_fd in groups.items():
         os.mkdir(name, 0o755, dir_fd=tree_fd)
         name_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree_fd)
-        _attach_clone(group_fd, name_fd, attributes)
+        _attach_group(group_fd, name_fd, attributes)
         os.close(name_fd)
     mounts.set_mount_attributes(tree_fd, set_=attributes)
     os.close(tree_fd)
     os.close(target_fd)
 
 
-def _attach_clone(source_fd: int, target_fd: int, attributes: int) -> None:
-    mount_fd = mounts.clone_tree(source_fd)
+def _attach_group(mount_fd: int, target_fd: int, attributes: int) -> None:
     mounts.set_mount_attributes(mount_fd, set_=attributes, propagation=mounts.MS_PRIVATE)
     mounts.attach_mount(mount_fd, target_fd)
+
+
+def _mount_console(root_fd: int, terminal_fd: int) -> None:
+    """Make the program's terminal its ``/dev/console`` (runtime-spec, "Default Devices")."""
+    os.close(make_file_in_root(root_fd, "/dev/console", 0o600))
+    console_fd = open_in_root(root_fd, "/dev/console", os.O_PATH | os.O_NOFOLLOW)
+    mount_fd = mounts.clone_tree(terminal_fd)
+    mounts.attach_mount(mount_fd, console_fd, "/dev/console")
     os.close(mount_fd)
+    os.close(console_fd)
 
 
 def _make_read_only(root_fd: int, path: str) -> None:
@@ -136,7 +147,9 @@ def _mask(root_fd: int, paths: tuple[str, ...]) -> None:
             continue
         if _is_directory(found_fd):
             if empty_fd < 0:
-                empty_fd = mounts.new_filesystem("tmpfs", {"size": "0", "mode": "755"}, _FLAGS)
+                empty_fd = mounts.new_filesystem(
+                    "tmpfs", {"size": "0", "mode": "755"}, _RDONLY | _GUARDED
+                )
             cover_fd = mounts.clone_tree(empty_fd)
         else:
             cover_fd = mounts.clone_tree(null_fd)

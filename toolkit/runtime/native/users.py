@@ -73,9 +73,7 @@ def _find_account(who: str, passwd: bytes) -> _Account:
     if by_number is not None:
         return by_number
     if number is None:
-        raise InvalidRequestError(
-            f"unable to find user {who}: no matching entries in passwd file"
-        )
+        raise InvalidRequestError(f"unable to find user {who}: no matching entries in passwd file")
     return _Account("", number, 0, "/")
 
 
@@ -86,9 +84,7 @@ def _find_group(text: str, group: bytes) -> int:
             return gid
     number = _as_id(text)
     if number is None:
-        raise InvalidRequestError(
-            f"unable to find group {text}: no matching entries in group file"
-        )
+        raise InvalidRequestError(f"unable to find group {text}: no matching entries in group file")
     return number
 
 
