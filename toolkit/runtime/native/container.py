@@ -80,8 +80,7 @@ def _make_cgroup(document: Document, host: CgroupHost, undo: ExitStack) -> Cgrou
 def _clone_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
     """Bind the container's own control groups, detached; only this namespace holds them yet."""
     mount_fds = {}
-    for name, path in cgroup.visible_dirs().items():
-        dir_fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name, dir_fd in cgroup.dir_fds().items():
         mount_fds[name] = mounts.clone_tree(dir_fd)
         undo.callback(os.close, mount_fds[name])
         os.close(dir_fd)
