@@ -20,6 +20,7 @@ import os
 import select
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, cast
 
 import h11
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 Headers = list[tuple[str, str]]
 Serve = Callable[[Request], Awaitable[Response | None]]
 
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS = frozenset({204, 304})
 _UNREAD_LIMIT_BYTES = 256 * 1024
 _WRITE_LIMIT_BYTES = 256 * 1024
@@ -61,6 +63,15 @@ class ClientGoneError(ToolkitError):
 
     def __init__(self) -> None:
         super().__init__("the client closed the connection")
+
+
+class HeadTooLargeError(InvalidRequestError):
+    """A request's head is larger than any client's."""
+
+    status = 431
+
+    def __init__(self) -> None:
+        super().__init__("the request head is too large")
 
 
 class Connection(asyncio.Protocol):
@@ -153,9 +164,9 @@ class Connection(asyncio.Protocol):
     # What the server calls.
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a request is being served."""
-        return self._task is not None
+    def task(self) -> asyncio.Task[None] | None:
+        """What serves the present request."""
+        return self._task
 
     def close(self) -> None:
         """Close now if idle, and cancel what waits for a client; the rest finishes first."""
@@ -207,9 +218,11 @@ class Connection(asyncio.Protocol):
     def _read_request(self, event: h11.Request) -> Request:
         """Return the request that a head describes."""
         if event.http_version not in (b"1.1", b"1.0"):
-            raise InvalidRequestError("this is HTTP/1.1")
-        if len(event.headers) > self._limits.head_fields:
-            raise InvalidRequestError("the request has too many headers")
+            raise InvalidRequestError("only HTTP versions 1.0 and 1.1 are spoken here")
+        # h11 limits only a head that comes in parts; one that came at once is measured here.
+        size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
+        if size > self._limits.head_bytes or len(event.headers) > self._limits.head_fields:
+            raise HeadTooLargeError
         headers: dict[str, str] = {}
         for name, value in event.headers:
             headers[name.decode("ascii")] = value.decode("latin-1")
@@ -271,7 +284,7 @@ class Connection(asyncio.Protocol):
                 headers.append(("Content-Type", response.content_type))
         if not self._body_done or self._is_closing:
             headers.append(("Connection", "close"))
-        out = self._encode(h11.Response(status_code=response.status, headers=headers))
+        out = self._encode_head(response.status, headers)
         if with_body and response.body and request.method != "HEAD":
             out += self._encode(h11.Data(data=response.body))
         request.has_answered = True
@@ -284,15 +297,25 @@ class Connection(asyncio.Protocol):
         headers = [*self._headers, *headers]
         if not self._body_done:
             headers.append(("Connection", "close"))
-        await self._write(self._encode(h11.Response(status_code=status, headers=headers)))
+        await self._write(self._encode_head(status, headers))
 
     async def send_data(self, data: bytes) -> None:
         """Send bytes of a streamed response; waits while the client is slow."""
         await self._write(self._encode(h11.Data(data=data)))
 
+    def send_soon(self, data: bytes) -> None:
+        """Send bytes of a streamed response without waiting; a client that is gone gets none."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._encode(h11.Data(data=data)))
+
     async def _end_stream(self) -> None:
         """Send the last chunk."""
         await self._write(self._encode(h11.EndOfMessage()))
+
+    def _encode_head(self, status: int, headers: Headers) -> bytes:
+        """Return a response head's bytes."""
+        reason = _REASONS.get(status, b"")
+        return self._encode(h11.Response(status_code=status, headers=headers, reason=reason))
 
     def _encode(self, event: h11.Event) -> bytes:
         """Return an event's bytes."""
@@ -417,7 +440,7 @@ class Connection(asyncio.Protocol):
                 ("Content-Type", response.content_type),
                 ("Connection", "close"),
             ]
-            out = self._encode(h11.Response(status_code=status, headers=headers))
+            out = self._encode_head(status, headers)
             out += self._encode(h11.Data(data=response.body))
             self._transport.write(out + self._encode(h11.EndOfMessage()))
         self._linger()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 _SDK_GAP_SECONDS = 0.003
+_HELD_LIMIT_BYTES = 64 * 1024
 JSON_BODY_BYTES = 4 * 1024 * 1024  # the largest create body seen in the wild is a few kilobytes
 
 
@@ -71,6 +72,9 @@ class Wire(Protocol):
 
     async def send_data(self, data: bytes) -> None:
         """Send bytes of a streamed response, and wait while the client is slow."""
+
+    def send_soon(self, data: bytes) -> None:
+        """Send bytes of a streamed response without waiting; for small amounts."""
 
     async def hijack(self, head: bytes, gap_seconds: float) -> tuple[int, bytes]:
         """Send *head* alone and give the socket away; also what the client sent behind."""
@@ -172,6 +176,36 @@ class ResponseStream:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    async def put(self, data: bytes) -> None:
+        """Send bytes together with those that come before the event loop's next turn.
+
+        Many small pieces that are there at once cost one write; one that is
+        followed by a wait still leaves before that wait.
+        """
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self._send_held)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes >= _HELD_LIMIT_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what `put` holds, and wait while the client is slow."""
+        held = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        await self.write(held)
+
+    def _send_held(self) -> None:
+        """Send what `put` holds, from the event loop."""
+        if self._held:
+            held = b"".join(self._held)
+            self._held.clear()
+            self._held_bytes = 0
+            self._wire.send_soon(held)
 
     async def write(self, data: bytes) -> None:
         """Send bytes; waits while the client is slow."""

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the edge asks of the engine, and nothing more.
+
+`toolkit.engine` fulfils it by shape; the type checker compares the two where
+`toolkit.api.main` puts them together. The tests' fakes have the same shapes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from toolkit.config import Instance
+    from toolkit.engine.events import Event
+    from toolkit.engine.model import (
+        ContainerRecord,
+        ContainerSpec,
+        ExecId,
+        ExecSpec,
+        ImageId,
+        Limits,
+        RestartPolicy,
+    )
+    from toolkit.images import Image
+    from toolkit.runtime.loglines import LogEntry
+    from toolkit.runtime.protocol import AttachClient
+
+
+class WaitResult(Protocol):
+    """How a wait ended."""
+
+    @property
+    def exit_code(self) -> int:
+        """The program's status."""
+
+    @property
+    def error(self) -> str:
+        """What went wrong, if not the program."""
+
+
+class Container(Protocol):
+    """One container."""
+
+    @property
+    def record(self) -> ContainerRecord:
+        """A snapshot of what is known."""
+
+    @property
+    def exec_ids(self) -> Sequence[str]:
+        """The execs that were made in it."""
+
+    async def start(self) -> None:
+        """Start its program; NotModifiedError when it runs."""
+
+    async def attach(self, client: AttachClient) -> None:
+        """Pass a client's connection on; its descriptor is closed whatever happens."""
+
+    async def wait(self, condition: str) -> WaitResult:
+        """Wait as docker's conditions say; counts from its first step on."""
+
+    async def stop(self, timeout_seconds: int | None, signal: str) -> None:
+        """Stop it; NotModifiedError when it does not run."""
+
+    async def kill(self, signal: str) -> None:
+        """Send a signal."""
+
+    async def restart(self, timeout_seconds: int | None, signal: str) -> None:
+        """Stop it if it runs, and start it."""
+
+    async def pause(self) -> None:
+        """Freeze it."""
+
+    async def unpause(self) -> None:
+        """Thaw it."""
+
+    async def rename(self, name: str) -> None:
+        """Give it another name."""
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal."""
+
+    async def update(self, limits: Limits, restart_policy: RestartPolicy | None) -> list[str]:
+        """Change its limits; what is 0 or empty stays. Returns warnings."""
+
+    async def remove(self, *, force: bool, volumes: bool) -> None:
+        """Remove it, and its anonymous volumes where asked."""
+
+    def logs(  # noqa: PLR0913 - docker's options, by name
+        self,
+        *,
+        stdout: bool,
+        stderr: bool,
+        since_ns: int | None,
+        until_ns: int | None,
+        tail: int | None,
+        follow: bool,
+    ) -> AsyncIterator[LogEntry]:
+        """Return what was written."""
+
+    async def sizes(self) -> tuple[int, int]:
+        """Return the bytes of its own layer, and of its whole root."""
+
+    async def pids(self) -> list[int]:
+        """Return its processes on the host."""
+
+
+class Exec(Protocol):
+    """One more program in a container."""
+
+    @property
+    def spec(self) -> ExecSpec:
+        """What was asked for."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its status, once it has ended."""
+
+    @property
+    def pid(self) -> int:
+        """Its process on the host."""
+
+    @property
+    def container_id(self) -> str:
+        """Where it runs."""
+
+    async def start(self, client: AttachClient | None) -> None:
+        """Start it; the client's descriptor is closed whatever happens."""
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal."""
+
+
+class Removed(Protocol):
+    """One thing that the removal of an image took away; one of the two is empty."""
+
+    @property
+    def untagged(self) -> str:
+        """A reference."""
+
+    @property
+    def deleted(self) -> str:
+        """An image's id."""
+
+
+class Images(Protocol):
+    """The images."""
+
+    async def list(self) -> list[Image]:
+        """Return every image, newest first."""
+
+    async def inspect(self, text: str) -> Image:
+        """Return one."""
+
+    async def import_(
+        self, stream: BinaryIO, *, reference: str | None, config: dict[str, Any], message: str
+    ) -> Image:
+        """Make an image of a tar."""
+
+    async def tag(self, text: str, reference: str) -> None:
+        """Give an image one more name."""
+
+    async def remove(self, text: str, *, force: bool, noprune: bool) -> Sequence[Removed]:
+        """Take a name away, or an image."""
+
+
+class Events(Protocol):
+    """What happened."""
+
+    @property
+    def listener_count(self) -> int:
+        """How many listen."""
+
+    def subscribe(
+        self,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        predicate: Callable[[Event], bool] = ...,
+    ) -> AsyncIterator[Event]:
+        """Listen."""
+
+
+class EngineFacade(Protocol):
+    """The engine."""
+
+    @property
+    def instance(self) -> Instance:
+        """Whose engine it is."""
+
+    @property
+    def events(self) -> Events:
+        """What happened."""
+
+    @property
+    def images(self) -> Images:
+        """The images."""
+
+    async def create_container(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:
+        """Make a container; also warnings."""
+
+    async def container(self, reference: str) -> Container:
+        """Return one by name, id or unique prefix."""
+
+    async def containers(self) -> Sequence[Container]:
+        """Return all, newest first."""
+
+    async def create_exec(self, reference: str, spec: ExecSpec) -> ExecId:
+        """Make an exec."""
+
+    async def exec(self, exec_id: str) -> Exec:
+        """Return one."""
+
+    async def info(self) -> EngineInfo:
+        """Return facts about engine and host."""

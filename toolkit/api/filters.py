@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``filters`` of lists and events: from docker's terms to yes or no."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import TYPE_CHECKING, Final
+
+from toolkit.api.query import parse_time_ns
+from toolkit.api.render import shown_status
+from toolkit.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from toolkit.api.query import FilterTerms
+    from toolkit.engine.events import Event
+    from toolkit.engine.model import ContainerRecord
+
+CONTAINER_FILTERS: Final = frozenset({
+    "ancestor", "before", "expose", "exited", "health", "id", "is-task", "label", "name",
+    "network", "publish", "since", "status", "volume",
+})  # fmt: skip
+EVENT_FILTERS: Final = frozenset({
+    "container", "event", "image", "type", "label", "network", "volume", "daemon", "scope",
+})  # fmt: skip
+PRUNE_FILTERS: Final = frozenset({"until", "label", "label!"})
+
+_STATUSES: Final = frozenset(
+    {"created", "running", "paused", "restarting", "removing", "exited", "dead"}
+)
+_HEALTH: Final = frozenset({"none", "starting", "healthy", "unhealthy"})
+_MOST_PATTERN: Final = 256
+
+
+def container_test(
+    terms: FilterTerms, ancestors: Iterable[str]
+) -> Callable[[ContainerRecord], bool]:
+    """Return a test for containers; ``before`` and ``since`` are the list's own matter.
+
+    Args:
+        terms: What was asked for.
+        ancestors: Ids of the images that ``ancestor`` means.
+    """
+    tests: list[Callable[[ContainerRecord], bool]] = []
+    wanted_images = frozenset(ancestors)
+    for key, values in terms.items():
+        test = _container_term(key, values, wanted_images)
+        if test is not None:
+            tests.append(test)
+    return lambda record: all(test(record) for test in tests)
+
+
+def _container_term(
+    key: str, values: Sequence[str], ancestors: frozenset[str]
+) -> Callable[[ContainerRecord], bool] | None:
+    """Return the test for one key of container filters."""
+    match key:
+        case "name":
+            patterns = [_pattern(value) for value in values]
+            return lambda record: any(
+                pattern.search(record.name) or pattern.search(f"/{record.name}")
+                for pattern in patterns
+            )
+        case "id":
+            return lambda record: any(record.id.startswith(value) for value in values)
+        case "status":
+            statuses = _statuses(values)
+            return lambda record: shown_status(record.state) in statuses
+        case "exited":
+            codes = {_code(value) for value in values}
+            return lambda record: (
+                shown_status(record.state) == "exited" and record.state.exit_code in codes
+            )
+        case "label":
+            return lambda record: has_labels(record.spec.labels, values)
+        case "ancestor":
+            return lambda record: record.image_id in ancestors or record.spec.image in values
+        case _:
+            return _rarer_container_term(key, values)
+
+
+def _rarer_container_term(
+    key: str, values: Sequence[str]
+) -> Callable[[ContainerRecord], bool] | None:
+    """Return the test for one of the keys that few ask for."""
+    match key:
+        case "network":
+            return lambda record: record.spec.host.network_mode in values
+        case "volume":
+            return lambda record: any(
+                mount.source in values or mount.target in values for mount in record.mounts
+            )
+        case "expose":
+            ports = {_full_port(value) for value in values}
+            return lambda record: not ports.isdisjoint(record.spec.exposed_ports)
+        case "publish":
+            ports = {_full_port(value) for value in values}
+            return lambda record: not ports.isdisjoint(record.spec.host.published_ports)
+        case "health":
+            if unknown := set(values) - _HEALTH:
+                raise InvalidRequestError(f"invalid filter 'health={min(unknown)}'")
+            return lambda _: "none" in values
+        case "is-task":
+            return lambda _: "false" in values
+        case _:
+            return None
+
+
+def has_labels(labels: Mapping[str, str], wanted: Sequence[str]) -> bool:
+    """Say whether every wanted ``key`` or ``key=value`` is there."""
+    for text in wanted:
+        key, equals, value = text.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    return True
+
+
+def event_test(terms: FilterTerms) -> Callable[[Event], bool]:
+    """Return a test for events."""
+    plain = {key: tuple(values) for key, values in terms.items() if values}
+    return lambda event: all(_event_term(event, key, values) for key, values in plain.items())
+
+
+def _event_term(event: Event, key: str, values: tuple[str, ...]) -> bool:
+    """Say whether an event is what one key asks for."""
+    match key:
+        case "event":
+            return any(
+                event.action == value or event.action.startswith(f"{value}:") for value in values
+            )
+        case "type":
+            return event.type in values
+        case "scope":
+            return "local" in values
+        case "label":
+            return has_labels(event.attributes, values)
+        case "image":
+            names = (event.id,) if event.type == "image" else ()
+            names += (event.attributes.get("image", ""), event.attributes.get("name", ""))
+            return any(_same_image(name, value) for name in names[:2] for value in values)
+        case _:
+            name = event.attributes.get("name", "")
+            return event.type == key and any(
+                event.id.startswith(value) or name.startswith(value.removeprefix("/"))
+                for value in values
+            )
+
+
+def _same_image(name: str, wanted: str) -> bool:
+    """Say whether an image's name is the wanted one, its tag left out or not."""
+    return bool(name) and (name == wanted or name.rpartition(":")[0] == wanted)
+
+
+def reference_test(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Return a test for familiar image names; ``*`` never crosses a slash."""
+    compiled = [re.compile(_glob(pattern)) for pattern in patterns]
+
+    def test(name: str) -> bool:
+        repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+        return any(glob.fullmatch(name) or glob.fullmatch(repository) for glob in compiled)
+
+    return test
+
+
+def _glob(pattern: str) -> str:
+    """Return a shell pattern as a regular expression that stops at slashes."""
+    if len(pattern) > _MOST_PATTERN:
+        raise InvalidRequestError("invalid filter 'reference': the pattern is too long")
+    parts = []
+    for part in re.split(r"([*?]|\[[^\]]*\])", pattern):
+        if part == "*":
+            parts.append("[^/]*")
+        elif part == "?":
+            parts.append("[^/]")
+        elif part.startswith("["):
+            parts.append(fnmatch.translate(part).removeprefix("(?s:").removesuffix(")\\Z"))
+        else:
+            parts.append(re.escape(part))
+    return "".join(parts)
+
+
+def until_ns(values: Sequence[str], now_ns: int) -> int | None:
+    """Return the time before which ``until`` wants things."""
+    if not values:
+        return None
+    return min(parse_time_ns(value, name="until", now_ns=now_ns) for value in values)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return a name filter's regular expression."""
+    try:
+        if len(text) > _MOST_PATTERN:
+            raise re.error("too long")
+        return re.compile(text)
+    except re.error as error:
+        raise InvalidRequestError(f"invalid filter 'name={text[:64]}': {error}") from None
+
+
+def _statuses(values: Sequence[str]) -> frozenset[str]:
+    """Return the statuses that are wanted."""
+    for value in values:
+        if value not in _STATUSES:
+            raise InvalidRequestError(f"invalid filter 'status={value}'")
+    return frozenset(values)
+
+
+def _code(text: str) -> int:
+    """Return an exit code."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= len("2147483647")):
+        raise InvalidRequestError(f"invalid filter 'exited={text}'")
+    return int(text)
+
+
+def _full_port(text: str) -> str:
+    """Return a port with its protocol."""
+    return text if "/" in text else f"{text}/tcp"

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's process: open, serve until told to stop, close; containers go on running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from toolkit.api.application import Application
+from toolkit.api.server import Server, notify, open_socket, passed_socket
+from toolkit.api.table import ROUTES
+from toolkit.errors import HostError, ToolkitError
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from toolkit.config import Instance
+
+_log = logging.getLogger(__name__)
+
+_GRACE_SECONDS: Final = 10.0
+_INTERRUPTED: Final = 130
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class NotRootError(HostError):
+    """The engine was started by somebody who may not do what it does."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine needs root: start it with sudo")
+
+
+def run_engine(instance: Instance, *, log_level: str = "info") -> int:
+    """Run an instance's engine until it is told to stop; return the exit code.
+
+    What goes wrong on the way is one line on the standard error.
+    """
+    try:
+        _prepare(log_level)
+        return asyncio.run(_serve(instance, os.environ))
+    except ToolkitError as error:
+        hint = f" {error.hint}" if error.hint else ""
+        sys.stderr.write(f"toolkit engine: {error}.{hint}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _prepare(log_level: str) -> None:
+    """Check who runs us, and set up the log."""
+    if log_level not in _LOG_LEVELS:
+        raise HostError(f"log level {log_level!r}: choose one of {', '.join(_LOG_LEVELS)}")
+    if os.geteuid() != 0:
+        raise NotRootError
+    logging.basicConfig(
+        level=log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+async def _serve(instance: Instance, environ: Mapping[str, str]) -> int:
+    """Serve until a signal comes."""
+    from toolkit.engine.engine import Engine  # noqa: PLC0415 - after the checks: it loads a lot
+
+    stopping = _catch_signals()
+    engine = Engine(instance)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(engine.close)
+        await engine.open()
+        passed = passed_socket(environ, os.getpid())
+        listener = passed or open_socket(instance.socket_path)
+        if passed is None:
+            undo.callback(_unlink_own, instance.socket_path, listener)
+        server = Server(Application(engine, ROUTES))
+        await server.listen(listener)
+        undo.push_async_callback(server.close, _GRACE_SECONDS)
+        _log.info("instance %s listens on %s", instance.name, instance.socket_path)
+        notify(environ, "READY=1")
+        await stopping.wait()
+        notify(environ, "STOPPING=1")
+        _log.info("stopping; containers keep running")
+    return 0
+
+
+def _catch_signals() -> asyncio.Event:
+    """Return what the first signal sets; the second ends the process at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        if stopping.is_set():
+            _log.warning("%s again: ending at once", number.name)
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    return stopping
+
+
+def _unlink_own(path: Path, listener: socket.socket) -> None:
+    """Remove our socket unless another engine has put its own there."""
+    del listener
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()

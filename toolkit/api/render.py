@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers and execs as docker shows them: list entries and inspect documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from toolkit.api.render_host import host_config
+from toolkit.api.render_network import endpoints, network_settings, ports_of_list
+from toolkit.api.times import human_duration, rfc3339_nano, unix_seconds
+from toolkit.engine.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from toolkit.config import Instance
+    from toolkit.engine.model import (
+        ContainerRecord,
+        ContainerSpec,
+        ContainerState,
+        ExecSpec,
+        Mount,
+    )
+
+_SHOWN: Final = {State.STARTING: State.CREATED}  # an intent is not shown
+_ALIVE: Final = frozenset({State.RUNNING, State.PAUSED, State.RESTARTING})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where an instance keeps what inspect documents point at."""
+
+    instance: Instance
+    volume_dir: Callable[[str], Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a container takes on disk: its own layer, and all of its root."""
+
+    rw_bytes: int
+    rootfs_bytes: int
+
+
+def shown_status(state: ContainerState) -> str:
+    """Return docker's word for a state."""
+    return str(_SHOWN.get(state.status, state.status))
+
+
+def list_entry(record: ContainerRecord, *, image: str, now: datetime, places: Places) -> dict[str, Any]:
+    """Return a container as ``GET /containers/json`` shows it.
+
+    Args:
+        record: The container.
+        image: The image's name as it now is true.
+        now: For the words about how long ago.
+        places: Where volumes are.
+    """
+    mode = record.spec.host.network_mode
+    return {
+        "Id": record.id,
+        "Names": [f"/{record.name}"],
+        "Image": image,
+        "ImageID": record.image_id,
+        "Command": command_line(record),
+        "Created": unix_seconds(record.created),
+        "Ports": ports_of_list(record),
+        "Labels": record.spec.labels,
+        "State": shown_status(record.state),
+        "Status": status_words(record.state, now),
+        "HostConfig": {"NetworkMode": mode},
+        "NetworkSettings": {"Networks": endpoints(record, places.instance)},
+        "Mounts": [mount_point(mount, places) for mount in record.mounts],
+    }
+
+
+def command_line(record: ContainerRecord) -> str:
+    """Return the program and its arguments in one line."""
+    return " ".join(
+        [record.path, *(f"'{argument}'" if " " in argument else argument for argument in record.args)]
+    )
+
+
+def status_words(state: ContainerState, now: datetime) -> str:
+    """Return docker's words about a state (``Up 3 hours``)."""
+    if state.status in {State.CREATED, State.STARTING}:
+        return "Created"
+    if state.status is State.REMOVING:
+        return "Removal In Progress"
+    if state.status is State.DEAD:
+        return "Dead"
+    since_end = _ago(state.finished_at, now)
+    if state.status is State.RESTARTING:
+        return f"Restarting ({state.exit_code}) {since_end} ago"
+    if state.status is State.EXITED:
+        return f"Exited ({state.exit_code}) {since_end} ago"
+    paused = " (Paused)" if state.status is State.PAUSED else ""
+    return f"Up {_ago(state.started_at, now)}{paused}"
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
+    """Return how long ago something was."""
+    return human_duration(max(0.0, (now - (moment or now)).total_seconds()))
+
+
+def inspect(
+    record: ContainerRecord, *, places: Places, exec_ids: list[str], sizes: Sizes | None
+) -> dict[str, Any]:
+    """Return a container as ``GET /containers/{name}/json`` shows it."""
+    container_dir = places.instance.containers_dir / record.id
+    document = {
+        "Id": record.id,
+        "Created": rfc3339_nano(record.created),
+        "Path": record.path,
+        "Args": record.args,
+        "State": state_object(record.state),
+        "Image": record.image_id,
+        "ResolvConfPath": str(container_dir / "resolv.conf"),
+        "HostnamePath": str(container_dir / "hostname"),
+        "HostsPath": str(container_dir / "hosts"),
+        "LogPath": str(container_dir / f"{record.id}-json.log"),
+        "Name": f"/{record.name}",
+        "RestartCount": record.state.restart_count,
+        "Driver": record.driver,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": exec_ids or None,
+        "HostConfig": host_config(record),
+        "GraphDriver": {"Name": record.driver, "Data": None},
+        "Mounts": [mount_point(mount, places) for mount in record.mounts],
+        "Config": config_object(record.spec, record.id),
+        "NetworkSettings": network_settings(record, places.instance),
+    }
+    if sizes is not None:
+        document |= {"SizeRw": sizes.rw_bytes, "SizeRootFs": sizes.rootfs_bytes}
+    return document
+
+
+def state_object(state: ContainerState) -> dict[str, Any]:
+    """Return ``State``."""
+    return {
+        "Status": shown_status(state),
+        "Running": state.status in _ALIVE,
+        "Paused": state.status is State.PAUSED,
+        "Restarting": state.status is State.RESTARTING,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status is State.DEAD,
+        "Pid": state.pid if state.status in _ALIVE else 0,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": rfc3339_nano(state.started_at),
+        "FinishedAt": rfc3339_nano(state.finished_at),
+    }
+
+
+def config_object(spec: ContainerSpec, container_id: str) -> dict[str, Any]:
+    """Return ``Config``."""
+    config: dict[str, Any] = {
+        "Hostname": spec.hostname or container_id[:12],
+        "Domainname": spec.domainname,
+        "User": spec.user,
+        "AttachStdin": spec.attach_stdin,
+        "AttachStdout": spec.attach_stdout,
+        "AttachStderr": spec.attach_stderr,
+        "Tty": spec.has_tty,
+        "OpenStdin": spec.open_stdin,
+        "StdinOnce": spec.stdin_once,
+        "Env": [entry for entry in spec.env if "=" in entry],
+        "Cmd": spec.command,
+        "Image": spec.image,
+        "Volumes": dict.fromkeys(spec.volumes, _NOTHING) or None,
+        "WorkingDir": spec.working_dir,
+        "Entrypoint": spec.entrypoint,
+        "OnBuild": spec.on_build or None,
+        "Labels": spec.labels,
+    }
+    if spec.exposed_ports:
+        config["ExposedPorts"] = dict.fromkeys(spec.exposed_ports, _NOTHING)
+    if spec.network_disabled:
+        config["NetworkDisabled"] = True
+    if spec.stop_signal:
+        config["StopSignal"] = spec.stop_signal
+    if spec.stop_timeout_seconds is not None:
+        config["StopTimeout"] = spec.stop_timeout_seconds
+    if spec.shell:
+        config["Shell"] = spec.shell
+    return config
+
+
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+def mount_point(mount: Mount, places: Places) -> dict[str, Any]:
+    """Return one of ``Mounts``."""
+    document: dict[str, Any] = {"Type": mount.kind}
+    if mount.kind == "volume":
+        source = str(places.volume_dir(mount.source)) if mount.source else ""
+        document |= {"Name": mount.source, "Source": source, "Driver": "local"}
+    else:
+        document["Source"] = mount.source
+    mode = mount.options if mount.from_binds and mount.kind != "tmpfs" else ""
+    return document | {
+        "Destination": mount.target,
+        "Mode": mode,
+        "RW": not mount.read_only,
+        "Propagation": mount.propagation if mount.kind == "bind" else "",
+    }
+
+
+def exec_object(  # noqa: PLR0913 - each is a fact of its own, by name
+    *,
+    exec_id: str,
+    spec: ExecSpec,
+    container_id: str,
+    running: bool,
+    exit_code: int | None,
+    pid: int,
+) -> dict[str, Any]:
+    """Return an exec as ``GET /exec/{id}/json`` shows it."""
+    return {
+        "ID": exec_id,
+        "Running": running,
+        "ExitCode": exit_code,
+        "ProcessConfig": {
+            "tty": spec.has_tty,
+            "entrypoint": spec.command[0],
+            "arguments": spec.command[1:],
+            "privileged": spec.privileged,
+            "user": spec.user,
+        },
+        "OpenStdin": spec.attach_stdin,
+        "OpenStdout": spec.attach_stdout,
+        "OpenStderr": spec.attach_stderr,
+        "CanRemove": False,
+        "ContainerID": container_id,
+        "DetachKeys": spec.detach_keys,
+        "Pid": pid,
+    }
+
+
+def now_utc() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``HostConfig`` as docker shows it: every field, also those that nobody set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.engine.model import (
+        ContainerRecord,
+        Device,
+        HostOptions,
+        Limits,
+        Mount,
+        RestartPolicy,
+        Ulimit,
+    )
+
+
+def host_config(record: ContainerRecord) -> dict[str, Any]:
+    """Return ``HostConfig``."""
+    host = record.spec.host
+    return {
+        "Binds": [bind_text(mount) for mount in host.mounts if _is_bind_text(mount)] or None,
+        "ContainerIDFile": host.container_id_file,
+        "LogConfig": {"Type": "json-file", "Config": host.log_options},
+        "NetworkMode": host.network_mode,
+        "PortBindings": port_bindings(host),
+        "RestartPolicy": restart_policy(host.restart_policy),
+        "AutoRemove": host.auto_remove,
+        "VolumeDriver": "",
+        "VolumesFrom": host.volumes_from or None,
+        "ConsoleSize": [0, 0],
+        "CapAdd": host.cap_add or None,
+        "CapDrop": host.cap_drop or None,
+        "CgroupnsMode": host.cgroupns_mode or "host",
+        "Dns": host.dns,
+        "DnsOptions": host.dns_options,
+        "DnsSearch": host.dns_search,
+        "ExtraHosts": host.extra_hosts or None,
+        "GroupAdd": host.group_add or None,
+        "IpcMode": host.ipc_mode or "private",
+        "Cgroup": "",
+        "Links": host.links or None,
+        "OomScoreAdj": host.oom_score_adj,
+        "PidMode": host.pid_mode,
+        "Privileged": host.privileged,
+        "PublishAllPorts": host.publish_all_ports,
+        "ReadonlyRootfs": host.read_only_rootfs,
+        "SecurityOpt": host.security_options or None,
+        "StorageOpt": None,
+        "Tmpfs": host.tmpfs or None,
+        "UTSMode": host.uts_mode,
+        "UsernsMode": host.userns_mode,
+        "ShmSize": host.shm_size_bytes,
+        "Sysctls": host.sysctls or None,
+        "Runtime": record.backend,
+        "Isolation": "",
+        **resources(record.spec.limits),
+        "Devices": [_device(device) for device in host.devices],
+        "Ulimits": [_ulimit(limit) for limit in host.ulimits],
+        "Mounts": [_mount(mount) for mount in host.mounts if not _is_bind_text(mount)] or None,
+        "MaskedPaths": host.masked_paths,
+        "ReadonlyPaths": host.readonly_paths,
+        "Init": host.init,
+        "LxcConf": [{"Key": key, "Value": value} for key, value in host.lxc_conf],
+    }
+
+
+def resources(limits: Limits) -> dict[str, Any]:
+    """Return what ``HostConfig`` says about limits."""
+    return {
+        "CpuShares": limits.cpu_shares,
+        "Memory": limits.memory_bytes,
+        "NanoCpus": limits.nano_cpus,
+        "CgroupParent": "",
+        "BlkioWeight": limits.blkio_weight,
+        "BlkioWeightDevice": [],
+        "BlkioDeviceReadBps": [],
+        "BlkioDeviceWriteBps": [],
+        "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [],
+        "CpuPeriod": limits.cpu_period_us,
+        "CpuQuota": limits.cpu_quota_us,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
+        "DeviceCgroupRules": None,
+        "DeviceRequests": None,
+        "MemoryReservation": limits.memory_reservation_bytes,
+        "MemorySwap": limits.memory_swap_bytes,
+        "MemorySwappiness": None,
+        "OomKillDisable": limits.oom_kill_disable,
+        "PidsLimit": limits.pids,
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+    }
+
+
+def restart_policy(policy: RestartPolicy) -> dict[str, Any]:
+    """Return ``RestartPolicy``."""
+    return {"Name": policy.name, "MaximumRetryCount": policy.maximum_retries}
+
+
+def port_bindings(host: HostOptions) -> dict[str, Any]:
+    """Return ``PortBindings``: what was asked for."""
+    return {
+        port: [
+            {
+                "HostIp": binding.host_ip,
+                "HostPort": str(binding.host_port) if binding.host_port else "",
+            }
+            for binding in bindings
+        ]
+        for port, bindings in host.published_ports.items()
+    }
+
+
+def bind_text(mount: Mount) -> str:
+    """Return one of ``Binds``, as it came."""
+    modes = f":{mount.options}" if mount.options else ":ro" if mount.read_only else ""
+    return f"{mount.source}:{mount.target}{modes}"
+
+
+def _is_bind_text(mount: Mount) -> bool:
+    """Say whether a mount came in ``Binds``."""
+    return mount.from_binds and mount.kind != "tmpfs" and bool(mount.source)
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    """Return one of ``HostConfig.Mounts``."""
+    document: dict[str, Any] = {"Type": mount.kind, "Target": mount.target}
+    if mount.source:
+        document["Source"] = mount.source
+    if mount.read_only:
+        document["ReadOnly"] = True
+    if mount.kind == "bind" and mount.propagation != "rprivate":
+        document["BindOptions"] = {"Propagation": mount.propagation}
+    return document
+
+
+def _device(device: Device) -> dict[str, str]:
+    """Return one of ``Devices``."""
+    return {
+        "PathOnHost": device.host_path,
+        "PathInContainer": device.container_path,
+        "CgroupPermissions": device.permissions,
+    }
+
+
+def _ulimit(limit: Ulimit) -> dict[str, Any]:
+    """Return one of ``Ulimits``."""
+    return {"Name": limit.name, "Hard": limit.hard, "Soft": limit.soft}

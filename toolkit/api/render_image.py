@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as docker shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from toolkit.api.query import parse_time_ns
+from toolkit.api.times import NEVER, rfc3339_nano, unix_seconds
+from toolkit.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.images import Image
+
+_VIRTUAL_SIZE_UNTIL = (1, 44)
+_NO_NAMES_SINCE = (1, 43)
+
+
+def list_entry(image: Image, names: Sequence[str], *, version: tuple[int, int]) -> dict[str, Any]:
+    """Return an image as ``GET /images/json`` shows it to a client of some version."""
+    tags, digests = split_names(names)
+    if not tags and not digests and version < _NO_NAMES_SINCE:
+        tags, digests = ["<none>:<none>"], ["<none>@<none>"]
+    entry = {
+        "Id": image.id,
+        "ParentId": image.parent or "",
+        "RepoTags": tags,
+        "RepoDigests": digests,
+        "Created": unix_seconds(image.created),
+        "Size": image.size_bytes,
+        "SharedSize": -1,
+        "Labels": image.config.get("Labels") or {},
+        "Containers": -1,
+    }
+    if version < _VIRTUAL_SIZE_UNTIL:
+        entry["VirtualSize"] = image.size_bytes
+    return entry
+
+
+def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return names with a tag, and names with a digest."""
+    return (
+        [name for name in names if "@" not in name],
+        [name for name in names if "@" in name],
+    )
+
+
+def inspect_object(image: Image) -> dict[str, Any]:
+    """Return an image as ``GET /images/{name}/json`` shows it."""
+    tags, digests = split_names(image.references)
+    return {
+        "Id": image.id,
+        "RepoTags": tags,
+        "RepoDigests": digests,
+        "Parent": image.parent or "",
+        "Comment": _last_comment(image),
+        "Created": rfc3339_nano(image.created),
+        "Container": "",
+        "ContainerConfig": None,
+        "DockerVersion": "",
+        "Author": image.author,
+        "Config": image.config,
+        "Architecture": image.architecture,
+        "Os": image.os,
+        "Size": image.size_bytes,
+        "VirtualSize": image.size_bytes,
+        "GraphDriver": {"Name": "overlay", "Data": None},
+        "RootFS": {"Type": "layers", "Layers": image.diff_ids},
+        "Metadata": {"LastTagTime": NEVER},
+    }
+
+
+def _last_comment(image: Image) -> str:
+    """Return what the image's newest history entry says."""
+    return str(image.history[-1].get("comment", "")) if image.history else ""
+
+
+def history(image: Image) -> list[dict[str, Any]]:
+    """Return an image's history, newest first; what has no image of its own is ``<missing>``."""
+    entries = []
+    for position, step in enumerate(reversed(image.history)):
+        is_image = position == 0
+        entries.append(
+            {
+                "Id": image.id if is_image else "<missing>",
+                "Created": _created(step, image),
+                "CreatedBy": str(step.get("created_by", "")),
+                "Tags": list(image.references) or None if is_image else None,
+                "Size": 0,
+                "Comment": str(step.get("comment", "")),
+            }
+        )
+    return entries
+
+
+def _created(step: dict[str, Any], image: Image) -> int:
+    """Return when a step was done, in whole seconds since 1970."""
+    text = step.get("created")
+    if not isinstance(text, str):
+        return unix_seconds(image.created)
+    try:
+        return parse_time_ns(text, name="created", now_ns=0) // 10**9
+    except InvalidRequestError:  # somebody else's text: not worth a failure
+        return unix_seconds(image.created)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a container, as ``ps`` shows them, and what they use."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import TYPE_CHECKING
+
+from toolkit.api.request import json_response
+from toolkit.engine.model import State
+from toolkit.errors import HostError, InvalidRequestError, NotRunningError
+
+if TYPE_CHECKING:
+    from toolkit.api.facade import EngineFacade
+    from toolkit.api.request import Request, Response
+
+_DEFAULT_PS = "-ef"
+_ALIVE = frozenset({State.RUNNING, State.PAUSED})
+
+
+class ProcessListError(HostError):
+    """The host's ``ps`` cannot be run."""
+
+    hint = "Install it: on Debian the package is called procps."
+
+
+async def top(engine: EngineFacade, request: Request) -> Response:
+    """Serve ``GET /containers/{name}/top``."""
+    arguments = _ps_words(request.query.text("ps_args") or _DEFAULT_PS)
+    container = await engine.container(request.name)
+    if container.record.state.status not in _ALIVE:
+        raise NotRunningError(container.record.id)
+    pids = {str(pid) for pid in await container.pids()}
+    titles, rows = parse_ps(await _run_ps(arguments))
+    if "PID" not in titles:
+        raise InvalidRequestError("Couldn't find PID field in ps output")
+    column = titles.index("PID")
+    return json_response(
+        {"Titles": titles, "Processes": [row for row in rows if row[column] in pids]}
+    )
+
+
+def _ps_words(text: str) -> list[str]:
+    """Return what is passed to ``ps``; only what its options can be made of."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InvalidRequestError(f"ps_args cannot be read: {error}") from None
+    return words
+
+
+async def _run_ps(arguments: list[str]) -> str:
+    """Return what the host's ``ps`` prints."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "ps",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise ProcessListError(f"ps: {error.strerror}") from error
+    out, problem = await process.communicate()
+    if process.returncode:
+        first_line = problem.decode(errors="replace").strip().partition("\n")[0]
+        raise InvalidRequestError(f"error running ps: {first_line or process.returncode}")
+    return out.decode(errors="replace")
+
+
+def parse_ps(output: str) -> tuple[list[str], list[list[str]]]:
+    """Return the titles and rows of a listing; the last column takes what is left of a line."""
+    lines = output.splitlines()
+    if not lines:
+        return [], []
+    titles = lines[0].split()
+    rows = (line.split(maxsplit=len(titles) - 1) for line in lines[1:])
+    return titles, [row for row in rows if len(row) == len(titles)]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every route of this API, with and without ``/v1.N`` in front."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from toolkit.api.router import Route, delete, get, head, post
+from toolkit.api.routes import containers, execs, images, networks, processes, streams, system
+from toolkit.api.routes.unavailable import unavailable
+
+ROUTES: Final[tuple[Route, ...]] = (
+    get("/_ping", system.ping),
+    head("/_ping", system.ping),
+    get("/version", system.version),
+    get("/info", system.info),
+    get("/events", streams.events),
+    get("/system/df", system.disk_usage),
+    post("/auth", unavailable("logging in to a registry is")),
+    # containers
+    get("/containers/json", containers.list_),
+    get("/containers/ps", containers.list_),
+    post("/containers/create", containers.create),
+    post("/containers/prune", containers.prune),
+    get("/containers/{name}/json", containers.inspect),
+    get("/containers/{name}/logs", streams.logs),
+    get("/containers/{name}/top", processes.top),
+    get("/containers/{name}/stats", processes.stats),
+    get("/containers/{name}/changes", unavailable("listing a container's changes is")),
+    get("/containers/{name}/export", unavailable("exporting a container is")),
+    get("/containers/{name}/archive", unavailable("copying out of a container is")),
+    head("/containers/{name}/archive", unavailable("copying out of a container is")),
+    get("/containers/{name}/attach/ws", unavailable("attaching through a websocket is")),
+    post("/containers/{name}/start", containers.start),
+    post("/containers/{name}/stop", containers.stop),
+    post("/containers/{name}/restart", containers.restart),
+    post("/containers/{name}/kill", containers.kill),
+    post("/containers/{name}/pause", containers.pause),
+    post("/containers/{name}/unpause", containers.unpause),
+    post("/containers/{name}/rename", containers.rename),
+    post("/containers/{name}/resize", containers.resize),
+    post("/containers/{name}/update", containers.update),
+    post("/containers/{name}/attach", streams.attach),
+    post("/containers/{name}/wait", streams.wait, cancels=True),
+    post("/containers/{name}/exec", execs.create),
+    delete("/containers/{name:*}", containers.remove),
+    # execs
+    post("/exec/{name}/start", execs.start),
+    post("/exec/{name}/resize", execs.resize),
+    get("/exec/{name}/json", execs.inspect),
+    # images
+    get("/images/json", images.list_),
+    post("/images/create", images.create),
+    post("/images/prune", images.prune),
+    post("/images/load", unavailable("loading images is")),
+    get("/images/get", unavailable("saving images is")),
+    get("/images/search", unavailable("searching a registry is")),
+    get("/images/{name:*}/json", images.inspect),
+    get("/images/{name:*}/history", images.show_history),
+    get("/images/{name:*}/get", unavailable("saving images is")),
+    post("/images/{name:*}/tag", images.tag),
+    post("/images/{name:*}/push", unavailable("pushing is")),
+    delete("/images/{name:*}", images.remove),
+    post("/commit", unavailable("committing a container is")),
+    post("/build", unavailable("building is")),
+    # networks and volumes
+    get("/networks", networks.list_),
+    get("/networks/{name:*}", networks.inspect),
+    post("/networks/create", unavailable("creating networks is")),
+    get("/volumes", system.volumes),
+)
