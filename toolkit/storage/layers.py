@@ -1,0 +1,437 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layer store: content-addressed layers, and each container's own on top.
+
+On disk, below ``<data>/layers/<driver>/``:
+
+- ``l/<n>/layer.json`` and ``l/<n>/t``: a layer, or an init layer; the number is
+  short because the kernel takes one page of mount data for all of them
+- ``rw/<container id>/``: a container's own directory; ``top`` is a link whose
+  text names the layer that it stands on
+- ``staging``, ``trash``: what is being made or removed. Anything in there after
+  a crash is nobody's.
+
+A layer is visible only after its content was written to disk and its directory
+renamed into place. Images are `toolkit.images`'; which containers exist is the
+engine's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NewType
+
+from toolkit.errors import InvalidRequestError, StorageError
+from toolkit.storage.compression import ByteSource
+from toolkit.storage.driver import Driver, RootfsSource
+from toolkit.storage.durable import sync_directory, sync_file_system
+from toolkit.storage.layerfiles import LayerFile, read_layer_files, write_layer_file
+from toolkit.storage.limits import ArchiveLimits
+from toolkit.storage.overlay import OverlayDriver
+from toolkit.storage.trees import remove_entry
+from toolkit.storage.vfs import VfsDriver
+
+ChainId = NewType("ChainId", str)
+
+MOST_LAYERS: Final = 125  # docker's limit, 127 less init and own layer (rule 10.13)
+DRIVERS: Final[dict[str, type[Driver]]] = {"overlay": OverlayDriver, "vfs": VfsDriver}
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_CONTAINER_ID: Final = re.compile(r"[0-9a-f]{64}")
+_NO_LAYER: Final = "none"
+
+
+class LayerNotFoundError(StorageError):
+    """A layer or a container's own directory does not exist."""
+
+
+class LayerInUseError(StorageError):
+    """A layer cannot be removed: a layer or a container stands on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer on those below it.
+
+    Attributes:
+        chain_id: Names the layer together with all below it.
+        diff_id: Digest of the layer's own uncompressed archive.
+        size_bytes: Of the files in that archive.
+        number: Of its directory.
+        hides_all_below: Its root is opaque.
+    """
+
+    chain_id: ChainId
+    diff_id: str
+    parent: ChainId | None
+    size_bytes: int
+    number: int
+    hides_all_below: bool = False
+
+
+def chain_id_of(parent: ChainId | None, diff_id: str) -> ChainId:
+    """Return the id of a layer on a parent, as the OCI image specification defines it."""
+    if parent is None:
+        return ChainId(diff_id)
+    return ChainId(f"sha256:{hashlib.sha256(f'{parent} {diff_id}'.encode()).hexdigest()}")
+
+
+class LayerStore:
+    """All layers of one instance and driver. Safe to use from several threads.
+
+    Args:
+        data_dir: The instance's data directory.
+        driver_name: ``overlay`` or ``vfs``.
+
+    Raises:
+        InvalidRequestError: There is no such driver.
+        KernelFeatureMissingError: This machine cannot do it.
+    """
+
+    def __init__(self, data_dir: Path, driver_name: str = "overlay") -> None:
+        if driver_name not in DRIVERS:
+            raise InvalidRequestError(f"No such driver: {driver_name}")
+        self.driver_name = driver_name
+        self._driver = DRIVERS[driver_name]()
+        self._base_dir = data_dir / "layers" / driver_name
+        for name in ("l", "rw", "staging", "trash"):
+            (self._base_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._driver.check_host(self._base_dir / "staging")
+        self._lock = threading.RLock()
+        self._layers: dict[ChainId, Layer] = {}
+        self._inits: dict[ChainId | None, int] = {}
+        self._tops: dict[str, ChainId | None] = {}
+        self._held: Counter[ChainId] = Counter()
+        self._scratch = itertools.count()
+        self._load()
+
+    def get(self, chain_id: ChainId) -> Layer:
+        """Return a layer.
+
+        Raises:
+            LayerNotFoundError: There is none.
+        """
+        try:
+            return self._layers[chain_id]
+        except KeyError:
+            raise LayerNotFoundError(f"No such layer: {chain_id}") from None
+
+    def layers(self) -> list[Layer]:
+        """Return all layers, in the order in which they were made."""
+        with self._lock:
+            return sorted(self._layers.values(), key=lambda layer: layer.number)
+
+    def ancestry(self, top: ChainId | None) -> list[Layer]:
+        """Return a layer and all below it, topmost first.
+
+        Raises:
+            LayerNotFoundError: One of them is missing.
+        """
+        found: list[Layer] = []
+        while top is not None:
+            found.append(self.get(top))
+            top = found[-1].parent
+        return found
+
+    def unpack(
+        self, stream: ByteSource, parent: ChainId | None, limits: ArchiveLimits | None = None
+    ) -> Layer:
+        """Unpack an archive as a layer on *parent*; what is there already is used again.
+
+        The layer is held against `collect` until `settle` is called for it.
+
+        Raises:
+            UnsafeArchiveError: The archive is no archive, or would leave its root.
+            StorageError: The machine could not do it.
+        """
+        below = self.ancestry(parent)
+        if len(below) >= MOST_LAYERS:
+            raise StorageError(f"an image can have at most {MOST_LAYERS} layers")
+        with self._lock:
+            number = self._next_number()
+        staged_dir = self._base_dir / "staging" / str(number)
+        staged_dir.mkdir(mode=0o700)
+        try:
+            layer = self._fill_layer(stream, staged_dir, number, parent, limits)
+            sync_file_system(staged_dir)
+            return self._publish(layer, staged_dir)
+        finally:
+            self._remove_directory(staged_dir)
+
+    def settle(self, chain_id: ChainId) -> None:
+        """Say that a layer of `unpack` is referred to by now, or is not wanted."""
+        with self._lock:
+            self._held[chain_id] -= 1
+            if self._held[chain_id] <= 0:
+                del self._held[chain_id]
+
+    def remove(self, chain_id: ChainId) -> None:
+        """Remove a layer and the init layers on it.
+
+        Raises:
+            LayerNotFoundError: There is none.
+            LayerInUseError: A layer or a container stands on it.
+        """
+        with self._lock:
+            self.get(chain_id)
+            if chain_id in self._used_directly():
+                raise LayerInUseError(f"layer {chain_id} is in use")
+            trashed = self._unlink(chain_id)
+        for directory in trashed:
+            self._remove_directory(directory)
+
+    def collect(self, keep: Iterable[ChainId]) -> list[ChainId]:
+        """Remove every layer that no top in *keep*, no container and no `unpack` needs."""
+        removed = []
+        with self._lock:
+            needed = {
+                layer.chain_id
+                for top in {*keep, *self._held, *filter(None, self._tops.values())}
+                if top in self._layers
+                for layer in self.ancestry(top)
+            }
+            unneeded = [layer for layer in self.layers() if layer.chain_id not in needed]
+            trashed: list[Path] = []
+            for layer in reversed(unneeded):
+                trashed += self._unlink(layer.chain_id)
+                removed.append(layer.chain_id)
+        for directory in trashed:
+            self._remove_directory(directory)
+        return removed
+
+    def create_rw(self, container_id: str, top: ChainId | None) -> None:
+        """Make a container's own directory on an image's top layer.
+
+        Raises:
+            LayerNotFoundError: There is no such layer.
+            StorageError: The container has one already.
+        """
+        _check_container_id(container_id)
+        with self._lock:
+            if container_id in self._tops:
+                raise StorageError(f"container {container_id[:12]} has a file system already")
+            lowers = self._lowers(top)
+            self._tops[container_id] = top  # from here on `collect` spares the layers
+        staged = f"{self._base_dir}/staging/{container_id}.{next(self._scratch)}"
+        try:
+            os.mkdir(staged, 0o700)
+            self._driver.fill_rw(
+                Path(staged), lower_dirs=[self._base_dir / lower for lower in lowers]
+            )
+            os.symlink(top or _NO_LAYER, f"{staged}/top")
+            os.rename(staged, f"{self._base_dir}/rw/{container_id}")
+        except OSError as error:
+            self._tops.pop(container_id)
+            self._remove_directory(Path(staged))
+            raise StorageError(
+                f"cannot make the file system of container {container_id[:12]}: {error.strerror}"
+            ) from error
+
+    def remove_rw(self, container_id: str) -> None:
+        """Remove a container's own directory; none is no error."""
+        _check_container_id(container_id)
+        trashed = self._base_dir / "trash" / f"{container_id}.{next(self._scratch)}"
+        with self._lock:
+            try:
+                os.rename(self._base_dir / "rw" / container_id, trashed)
+            except FileNotFoundError:
+                return
+            finally:
+                self._tops.pop(container_id, None)
+        self._remove_directory(trashed)
+
+    def rootfs(self, container_id: str) -> RootfsSource:
+        """Return what to mount as a container's root; nothing is mounted here.
+
+        Raises:
+            LayerNotFoundError: The container has no directory, or a layer is missing.
+        """
+        with self._lock:
+            lowers = self._lowers(self._top_of(container_id))
+        return self._driver.rootfs(self._base_dir, f"rw/{container_id}", lowers)
+
+    def rw_size_bytes(self, container_id: str) -> int:
+        """Return how many bytes of files a container has added or changed.
+
+        Raises:
+            LayerNotFoundError: The container has no directory.
+        """
+        lowers = self._lowers(self._top_of(container_id))
+        return self._driver.rw_size_bytes(
+            self._base_dir / "rw" / container_id,
+            lower_dirs=[self._base_dir / lower for lower in lowers],
+        )
+
+    def sweep(self, known: Iterable[str]) -> list[str]:
+        """Remove what a crash left: everything staged, and directories of unknown containers.
+
+        Call it before anything else uses the store.
+        """
+        known = set(known)
+        removed = []
+        for name in ("staging", "trash"):
+            for directory in sorted((self._base_dir / name).iterdir()):
+                self._remove_directory(directory)
+                removed.append(f"{name}/{directory.name}")
+        for directory in sorted((self._base_dir / "rw").iterdir()):
+            if directory.name not in known:
+                self._tops.pop(directory.name, None)
+                self._remove_directory(directory)
+                removed.append(f"rw/{directory.name}")
+        return removed
+
+    def _load(self) -> None:
+        found, damaged = read_layer_files(self._base_dir / "l")
+        self._last_number = max([0, *(entry.number for entry in found), *damaged])
+        for entry in found:
+            if entry.init_of is not None:
+                self._inits[_chain_or_none(entry.init_of)] = entry.number
+            else:
+                layer = Layer(
+                    chain_id=ChainId(entry.chain_id),
+                    diff_id=entry.diff_id,
+                    parent=_chain_or_none(entry.parent),
+                    size_bytes=entry.size_bytes,
+                    number=entry.number,
+                    hides_all_below=entry.hides_all_below,
+                )
+                self._layers[layer.chain_id] = layer
+        for directory in (self._base_dir / "rw").iterdir():
+            try:
+                self._tops[directory.name] = _chain_or_none(os.readlink(directory / "top"))
+            except OSError:  # half removed; `sweep` or a new start deals with it
+                continue
+
+    def _next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    def _fill_layer(
+        self,
+        stream: ByteSource,
+        staged_dir: Path,
+        number: int,
+        parent: ChainId | None,
+        limits: ArchiveLimits | None,
+    ) -> Layer:
+        tree_dir = staged_dir / "t"
+        tree_dir.mkdir(mode=0o755)
+        tree_dir.chmod(0o755)
+        lower_dirs = [self._base_dir / lower for lower in self._visible(parent)]
+        unpacked = self._driver.fill_layer(stream, tree_dir, lower_dirs=lower_dirs, limits=limits)
+        layer = Layer(
+            chain_id=chain_id_of(parent, unpacked.diff_id),
+            diff_id=unpacked.diff_id,
+            parent=parent,
+            size_bytes=unpacked.size_bytes,
+            number=number,
+            hides_all_below=unpacked.hides_all_below,
+        )
+        write_layer_file(
+            staged_dir,
+            LayerFile(
+                number=number,
+                chain_id=layer.chain_id,
+                diff_id=layer.diff_id,
+                parent=parent or "",
+                size_bytes=layer.size_bytes,
+                hides_all_below=layer.hides_all_below,
+            ),
+        )
+        return layer
+
+    def _publish(self, layer: Layer, staged_dir: Path) -> Layer:
+        with self._lock:
+            if layer.parent is not None:
+                self.get(layer.parent)  # it may have been removed meanwhile
+            self._held[layer.chain_id] += 1
+            known = self._layers.get(layer.chain_id)
+            if known is not None:
+                return known
+            os.rename(staged_dir, self._base_dir / "l" / str(layer.number))
+            sync_directory(self._base_dir / "l")
+            self._layers[layer.chain_id] = layer
+            return layer
+
+    def _visible(self, top: ChainId | None) -> list[str]:
+        """Return the directories of the layers that are seen at all, topmost first."""
+        directories = []
+        for layer in self.ancestry(top):
+            directories.append(f"l/{layer.number}/t")
+            if layer.hides_all_below:
+                break
+        return directories
+
+    def _lowers(self, top: ChainId | None) -> list[str]:
+        visible = self._visible(top)
+        if not self._driver.shares_init_layer:
+            return visible
+        number = self._inits.get(top)
+        if number is None:
+            number = self._make_init_layer(top, visible)
+        return [f"l/{number}/t", *visible]
+
+    def _make_init_layer(self, top: ChainId | None, visible: list[str]) -> int:
+        number = self._next_number()
+        staged_dir = self._base_dir / "staging" / str(number)
+        try:
+            (staged_dir / "t").mkdir(parents=True)
+            self._driver.fill_init(
+                staged_dir / "t", lower_dirs=[self._base_dir / lower for lower in visible]
+            )
+            write_layer_file(staged_dir, LayerFile(number=number, init_of=top or _NO_LAYER))
+            os.rename(staged_dir, self._base_dir / "l" / str(number))
+        except OSError as error:
+            self._remove_directory(staged_dir)
+            raise StorageError(f"cannot make an init layer: {error}") from error
+        self._inits[top] = number
+        return number
+
+    def _top_of(self, container_id: str) -> ChainId | None:
+        _check_container_id(container_id)
+        try:
+            return self._tops[container_id]
+        except KeyError:
+            raise LayerNotFoundError(f"container {container_id[:12]} has no file system") from None
+
+    def _used_directly(self) -> set[ChainId]:
+        parents = {layer.parent for layer in self._layers.values() if layer.parent is not None}
+        return parents | set(self._held) | {top for top in self._tops.values() if top is not None}
+
+    def _unlink(self, chain_id: ChainId) -> list[Path]:
+        """Take a layer out of sight; return what is left to remove."""
+        numbers = [self._layers.pop(chain_id).number]
+        init = self._inits.pop(chain_id, None)
+        if init is not None:
+            numbers.append(init)
+        trashed = []
+        for number in numbers:
+            directory = self._base_dir / "trash" / f"{number}.{next(self._scratch)}"
+            os.rename(self._base_dir / "l" / str(number), directory)
+            trashed.append(directory)
+        return trashed
+
+    def _remove_directory(self, directory: Path) -> None:
+        parent_fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_entry(parent_fd, os.fsencode(directory.name))
+        except OSError as error:
+            raise StorageError(f"cannot remove {directory}: {error.strerror}") from error
+        finally:
+            os.close(parent_fd)
+
+
+def _chain_or_none(text: str) -> ChainId | None:
+    return ChainId(text) if _DIGEST.fullmatch(text) else None
+
+
+def _check_container_id(container_id: str) -> None:
+    if not _CONTAINER_ID.fullmatch(container_id):
+        raise InvalidRequestError(f"not a container id: {container_id[:80]!r}")
