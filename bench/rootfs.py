@@ -11,11 +11,13 @@ import io
 import os
 import shutil
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.rawhttp import BenchError
+from toolkit.bootstrap.busybox import find_static_busybox
 
-_BUSYBOX_PLACES = (Path("/bin/busybox"), Path("/usr/bin/busybox"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _DIRECTORIES = ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "var", "sbin", "run")
 _APPLETS = ("true", "false", "sh", "echo", "sleep", "cat", "ls")
 
@@ -24,14 +26,11 @@ def make_rootfs(directory: Path) -> Path:
     """Make the file system in a directory and return it.
 
     Raises:
-        BenchError: There is no busybox here.
+        BusyboxMissingError: There is no static busybox here.
     """
-    busybox = next((place for place in _BUSYBOX_PLACES if place.exists()), None)
-    if busybox is None:
-        raise BenchError("no busybox: apt-get install busybox-static")
     for name in _DIRECTORIES:
         (directory / name).mkdir(parents=True)
-    shutil.copy(busybox, directory / "bin/busybox")
+    shutil.copy(find_static_busybox(), directory / "bin/busybox")
     for applet in _APPLETS:
         (directory / "bin" / applet).symlink_to("busybox")
     (directory / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")

@@ -19,6 +19,7 @@ import pytest
 
 import toolkit
 from integration.leaks import Ledger, leaks_after
+from toolkit.bootstrap import bootstrap_image
 from toolkit.client import Client
 from toolkit.config import Instance
 from toolkit.vm.doctor import Host, examine, is_fit
@@ -129,7 +130,7 @@ def engine_of_worker(worker_id: str) -> Iterator[Engine]:
     try:
         engine.start()
         first = FirstContainer(instance, engine.client)
-        first.bootstrap_image("busybox")
+        bootstrap_image(engine.client, "busybox")
         assert first.run("busybox", ["echo", "warm"]) == "warm"
         yield engine
     finally:

@@ -2,14 +2,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from toolkit.vm.doctor import Feature, Host, cgroup_mounts, examine, is_fit
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 V1 = """\
 30 20 0:25 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct
@@ -42,7 +39,7 @@ def fit(tmp_path: Path) -> Host:
         which=lambda name: f"/usr/bin/{name}",
         has_system_call=lambda _: True,
         has_library=lambda _: True,
-        is_static_program=lambda _: True,
+        find_busybox=lambda: Path("/bin/busybox"),
         succeeds=lambda _: True,
     )
 

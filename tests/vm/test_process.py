@@ -66,7 +66,19 @@ def test_a_zombie_is_nobody() -> None:
         assert parent_and_state(child.pid) == (os.getpid(), "Z")
 
 
-def test_processes_are_found_by_the_instance_in_their_arguments() -> None:
-    with running("import signal; " + WAITS, "--instance", "tku1") as child:
+def test_an_engine_is_found_by_the_instance_in_its_arguments() -> None:
+    with running("import signal; " + WAITS, "engine", "--instance", "tku1") as child:
         assert processes_of("tku1") == [child.pid]
         assert processes_of("tku") == []
+
+
+def test_a_launcher_is_found_by_the_instance_in_its_environment() -> None:
+    code = "import signal  # toolkit.runtime.launcher\n" + WAITS
+    with running(code, TOOLKIT_INSTANCE="tku6") as child:
+        assert processes_of("tku6") == [child.pid]
+
+
+def test_a_shell_that_chose_an_instance_is_not_one_of_its_processes() -> None:
+    code = "import signal; " + WAITS
+    with running(code, "invoke", "down", "--instance", "tku7", TOOLKIT_INSTANCE="tku7"):
+        assert processes_of("tku7") == []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from toolkit.bootstrap.errors import BusyboxMissingError
 from toolkit.config import Instance
 from toolkit.errors import MachineError
 from toolkit.vm import doctor
@@ -13,6 +14,10 @@ from toolkit.vm.this_machine import ThisMachine
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def no_busybox() -> Path:
+    raise BusyboxMissingError("no static busybox")
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ def machine(tmp_path: Path, said: list[str]) -> ThisMachine:
         which=lambda _: None,
         has_system_call=lambda _: False,
         has_library=lambda _: False,
-        is_static_program=lambda _: False,
+        find_busybox=no_busybox,
         succeeds=lambda _: False,
     )
     instance = Instance(name="tku5", run_dir=tmp_path / "run", data_dir=tmp_path / "data")

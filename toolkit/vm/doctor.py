@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from toolkit.bootstrap.busybox import find_static_busybox
+from toolkit.bootstrap.errors import BusyboxMissingError
 from toolkit.vm import commands, probes
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ NEEDED_CONTROLLERS: Final = ("cpu", "cpuset", "memory", "pids")
 V1_ONLY_CONTROLLERS: Final = ("devices", "freezer")  # v2 has these without a controller
 NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 PYTHON_MODULES: Final = ("h11", "msgspec", "pyroute2")
-_BUSYBOX_PLACES: Final = ("bin/busybox", "usr/bin/busybox")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Host:
     which: Callable[[str], str | None] = shutil.which
     has_system_call: Callable[[str], bool] = probes.has_system_call
     has_library: Callable[[str], bool] = probes.has_library
-    is_static_program: Callable[[Path], bool] = probes.is_static_program
+    find_busybox: Callable[[], Path] = find_static_busybox
     succeeds: Callable[[Sequence[str]], bool] = commands.succeeds
 
     @classmethod
@@ -213,11 +214,14 @@ def _libseccomp(host: Host) -> Feature:
 
 
 def _busybox(host: Host) -> Feature:
-    found = [place for place in _BUSYBOX_PLACES if host.is_static_program(host.root / place)]
+    try:
+        found = str(host.find_busybox())
+    except BusyboxMissingError:
+        found = ""
     return Feature(
         name="static busybox",
         is_present=bool(found),
-        detail=f"/{found[0]}" if found else "",
+        detail=found,
         remedy="apt-get install busybox-static: the first image is made from it",
         package="busybox-static",
     )

@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `up`, `down` and `status` ask of a running engine, in few words.
 
-Owns the base image's making and the proof that a container runs. Everything
+Owns the proof that a container runs. Everything
 goes through the engine's API, as any other client's would.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import toolkit
 from toolkit.client import ApiError, Client
 from toolkit.errors import MachineError
-from toolkit.vm import commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,21 +48,6 @@ class FirstContainer:
                 raise
             return False
         return True
-
-    def bootstrap_image(self, name: str) -> None:
-        """Make a base image from what this machine has.
-
-        Raises:
-            MachineError: It could not be made.
-        """
-        command = [sys.executable, "-m", "toolkit.cli.main", "image", "bootstrap", name]
-        environ = {"DOCKER_HOST": self.client.host, "TOOLKIT_INSTANCE": self.instance.name}
-        commands.run(
-            command,
-            timeout_seconds=300,
-            environ=environ,
-            directory=Path(toolkit.__file__).parent.parent,
-        )
 
     def run(self, image: str, command: Sequence[str]) -> str:
         """Run a program in a container of its own, remove it, and return what it wrote.

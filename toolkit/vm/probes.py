@@ -11,10 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from typing import Final
 
 # Same numbers on every architecture: they came after the kernel unified its tables.
 SYSTEM_CALLS: Final[dict[str, int]] = {
@@ -27,10 +24,6 @@ SYSTEM_CALLS: Final[dict[str, int]] = {
     "openat2": 437,
     "mount_setattr": 442,
 }
-
-_ELF_MAGIC: Final = b"\x7fELF"
-_ELF_64_BIT: Final = 2
-_PROGRAM_INTERPRETER: Final = 3  # PT_INTERP
 
 
 def has_system_call(name: str) -> bool:
@@ -59,24 +52,3 @@ def has_library(name: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def is_static_program(path: Path) -> bool:
-    """Tell whether a file is an ELF program that asks for no dynamic linker."""
-    try:
-        with path.open("rb") as program:
-            head = program.read(64)
-            if len(head) < 64 or head[:4] != _ELF_MAGIC or head[4] != _ELF_64_BIT:  # noqa: PLR2004 - size of Elf64_Ehdr
-                return False
-            table_offset = int.from_bytes(head[32:40], "little")
-            entry_bytes = int.from_bytes(head[54:56], "little")
-            entries = int.from_bytes(head[56:58], "little")
-            program.seek(table_offset)
-            table = program.read(entry_bytes * entries)
-    except OSError:
-        return False
-    kinds = [
-        int.from_bytes(table[start : start + 4], "little")
-        for start in range(0, len(table), max(entry_bytes, 1))
-    ]
-    return bool(kinds) and _PROGRAM_INTERPRETER not in kinds

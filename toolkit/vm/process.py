@@ -18,6 +18,7 @@ from typing import Self
 
 _PROC = Path("/proc")
 _START_TIME_FIELD = 22 - 3  # proc(5) counts from 1, and the fields behind the name begin at 3
+_LAUNCHER = b"toolkit.runtime.launcher"  # stands in its command line, and in its shims'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +89,9 @@ def parent_and_state(pid: int) -> tuple[int, str] | None:
 def processes_of(instance_name: str) -> list[int]:
     """Return the processes that carry an instance's mark: engine, launcher and shims.
 
-    The mark is ``TOOLKIT_INSTANCE`` in the environment that they were started with,
-    or ``--instance <name>`` among their arguments; the program of a container
-    carries neither (its control group does).
+    An engine names the instance among its arguments; a launcher, and the shims forked
+    from it, in the environment that it was started with. The program of a container
+    does neither (its control group does), nor does a shell that chose the instance.
     """
     return [
         pid
@@ -102,10 +103,10 @@ def processes_of(instance_name: str) -> list[int]:
 def _is_marked(pid: int, instance_name: str) -> bool:
     arguments = _read(pid, "cmdline").split(b"\0")
     name = instance_name.encode()
-    if any(pair == (b"--instance", name) for pair in itertools.pairwise(arguments)):
-        return True
-    is_ours = any(b"toolkit" in argument for argument in arguments)
-    return is_ours and b"TOOLKIT_INSTANCE=" + name in _read(pid, "environ").split(b"\0")
+    if any(_LAUNCHER in argument for argument in arguments):
+        return b"TOOLKIT_INSTANCE=" + name in _read(pid, "environ").split(b"\0")
+    pairs = itertools.pairwise(arguments)
+    return b"engine" in arguments and (b"--instance", name) in pairs
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from toolkit.bootstrap import bootstrap_image
 from toolkit.errors import EngineUnreachableError, MachineError
 from toolkit.vm import doctor, packages
 from toolkit.vm.engine_process import EngineProcess
@@ -64,7 +65,7 @@ class ThisMachine:
         self.say(f"engine {version} {'started' if started else 'already runs'}")
         if not first.has_image(BASE_IMAGE):
             self.say(f"making the image {BASE_IMAGE} from this machine's static busybox")
-            first.bootstrap_image(BASE_IMAGE)
+            bootstrap_image(first.client, BASE_IMAGE)
         self.say(f"first container says: {first.run(BASE_IMAGE, ['echo', 'hello'])}")
         self.say(f"socket {self.instance.socket_path}")
         self.say(f"export DOCKER_HOST=unix://{self.instance.socket_path}")
