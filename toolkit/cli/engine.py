@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`toolkit engine`: the one place where the command line becomes an engine.
+
+Everything below the process boundary is imported inside the command only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from toolkit.cli.command import command
+from toolkit.errors import HostError
+
+if TYPE_CHECKING:
+    from toolkit.config import Instance
+
+_EXTRA: Final = ("h11", "msgspec")
+
+
+class EngineExtraMissingError(HostError):
+    """The packages that an engine needs are not installed."""
+
+    hint = "Install them: pip install 'container-toolkit[engine]'"
+
+
+@command("engine")
+@click.option("--instance", "name", default="", help="Name of the instance.")
+@click.option("--backend", default="", help="Default backend: native or lxc.")
+@click.option("--socket", "socket_path", default="", help="Path to listen on.")
+@click.option(
+    "--log-level",
+    default="info",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Least important messages to log.",
+)
+def engine(name: str, backend: str, socket_path: str, log_level: str) -> int:
+    """Run the engine of an instance in the foreground, until a signal ends it."""
+    missing = [package for package in _EXTRA if importlib.util.find_spec(package) is None]
+    if missing:
+        raise EngineExtraMissingError(f"the engine needs {' and '.join(missing)}")
+    from toolkit.api.main import run_engine  # noqa: PLC0415  # the boundary: engine packages
+
+    return run_engine(chosen_instance(name, backend, socket_path), log_level=log_level)
+
+
+def chosen_instance(name: str, backend: str, socket_path: str) -> Instance:
+    """Return the instance that the flags name, then the environment, then the defaults.
+
+    Raises:
+        InvalidRequestError: A name cannot be used.
+    """
+    from toolkit.config import Instance  # noqa: PLC0415  # costs what no other command needs
+
+    environ = dict(os.environ)
+    if name:
+        environ["TOOLKIT_INSTANCE"] = name
+    if backend:
+        environ["TOOLKIT_BACKEND"] = backend
+    instance = Instance.from_environment(environ)
+    if not socket_path:
+        return instance
+    return Instance(
+        name=instance.name, backend=instance.backend, socket_path=Path(socket_path).absolute()
+    )

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The person's terminal: its size, and raw mode that is always taken back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import termios
+import tty
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Size(NamedTuple):
+    """Size of a terminal in characters."""
+
+    rows: int
+    columns: int
+
+
+def is_terminal(fd: int) -> bool:
+    """Return whether a descriptor is a terminal; a closed one is not."""
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def terminal_size() -> Size | None:
+    """Return the size of the terminal that output goes to; None without one."""
+    for fd in (1, 0, 2):
+        try:
+            columns, rows = os.get_terminal_size(fd)
+        except OSError:
+            continue
+        return Size(rows, columns)
+    return None
+
+
+@contextmanager
+def raw_terminal(fd: int) -> Iterator[None]:
+    """Hand every key to the program as typed; give the terminal back whatever happens.
+
+    A signal that would end this process ends the block first.
+    """
+    before = termios.tcgetattr(fd)
+    handlers = {number: signal.signal(number, _end) for number in _ENDING}
+    try:
+        tty.setraw(fd)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
