@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from toolkit.config import Instance
 
-_TAIL_LINES = 15
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _ANSWER_SECONDS = 5.0
 
@@ -60,15 +59,15 @@ class EngineProcess:
             command: What to run instead of ``toolkit engine --instance <name>``.
 
         Raises:
-            MachineError: It ended, or did not serve in time; with its last lines.
+            MachineError: It ended, or did not serve in time; with its last line.
         """
         try:
             start_engine(self.instance.name, run_dir=self.instance.run_dir, command=command)
         except EngineUnreachableError as error:
-            raise MachineError(f"{error}\n{self._tail()}") from error
+            raise MachineError(str(error)) from error
         identity = self.find()
         if identity is None:
-            raise MachineError(f"the engine ended as soon as it served\n{self._tail()}")
+            raise MachineError(f"the engine ended as soon as it served (see {self.log_path})")
         return identity
 
     def stop(self, *, grace_seconds: float = 20) -> bool:
@@ -80,7 +79,3 @@ class EngineProcess:
         with suppress(ChildProcessError):  # ours to reap only where this process started it
             os.waitpid(identity.pid, os.WNOHANG)
         return True
-
-    def _tail(self) -> str:
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return "\n".join([f"the end of {self.log_path}:", *lines[-_TAIL_LINES:]])
