@@ -7,14 +7,17 @@ and messages are those of moby's ``daemon/images/image_delete.go``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from toolkit.errors import ImageInUseError
 from toolkit.images.image import Image, ImageId, is_image_id
 from toolkit.images.references import Reference
-from toolkit.images.tags import TagFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from toolkit.images.tags import TagFile
 
 _SHORT = 12
 

@@ -15,11 +15,9 @@ import logging
 import platform
 import re
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import ImageNotFoundError, InvalidReferenceError, StorageError
 from toolkit.images.image import (
@@ -36,10 +34,15 @@ from toolkit.images.image import (
 from toolkit.images.references import Reference
 from toolkit.images.removal import ImageUser, Removal, Removed
 from toolkit.images.tags import TagFile
-from toolkit.storage.compression import ByteSource
 from toolkit.storage.durable import replace_file, sync_directory
 from toolkit.storage.layers import ChainId, LayerStore
-from toolkit.storage.limits import ArchiveLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from toolkit.storage.compression import ByteSource
+    from toolkit.storage.limits import ArchiveLimits
 
 # Named here: in the class, `list` is the method.
 RemovedThings = list[Removed]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import InvalidReferenceError
 from toolkit.images.image import ImageId, is_image_id
 from toolkit.images.references import Reference
 from toolkit.storage.durable import replace_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
 _MOST_BYTES: Final = 64 * 1024 * 1024

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from toolkit.errors import KernelCallError
 from toolkit.storage.trees import Entry, open_directory, walk_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 class Kind(IntEnum):
@@ -108,12 +110,12 @@ class _OldTree:
             entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=entry.parent_fd
         )
         try:
-            gone = set(os.listdir(self._dir_fd)) - set(os.listdir(new_fd))
+            gone = _names(self._dir_fd) - _names(new_fd)
         finally:
             os.close(new_fd)
         prefix = b"/" + path + b"/" if path else b"/"
         for name in gone:
-            yield Change(prefix + os.fsencode(name), Kind.DELETE)
+            yield Change(prefix + name, Kind.DELETE)
 
     def _open(self, path: bytes) -> bool:
         if path != self._path:
@@ -129,3 +131,7 @@ class _OldTree:
         if self._dir_fd >= 0:
             os.close(self._dir_fd)
         self._dir_fd, self._path = -1, None
+
+
+def _names(dir_fd: int) -> set[bytes]:
+    return {os.fsencode(name) for name in os.listdir(dir_fd)}

@@ -12,10 +12,12 @@ import hashlib
 import importlib
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from toolkit.errors import UnsafeArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _CHUNK_BYTES: Final = 256 * 1024
 _SHORTEST_ARCHIVE: Final = 10  # rule 9.36

@@ -7,14 +7,16 @@ mounts nothing: the shim does, inside the container's own mount namespace.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from toolkit.storage.compression import ByteSource
-from toolkit.storage.limits import ArchiveLimits
-from toolkit.storage.unpack import Unpacked
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from toolkit.storage.compression import ByteSource
+    from toolkit.storage.limits import ArchiveLimits
+    from toolkit.storage.unpack import Unpacked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Not `toolkit.kernel.syscalls`: this may take seconds and must release the GIL.
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)

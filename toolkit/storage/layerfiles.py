@@ -11,11 +11,13 @@ import json
 import logging
 import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.storage.durable import write_file
 from toolkit.storage.mountpoints import INIT_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
 _FILE_NAME: Final = "layer.json"

@@ -23,20 +23,23 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, NewType
+from typing import TYPE_CHECKING, Final, NewType
 
 from toolkit.errors import InvalidRequestError, StorageError
-from toolkit.storage.compression import ByteSource
-from toolkit.storage.driver import Driver, RootfsSource
 from toolkit.storage.durable import sync_directory, sync_file_system
 from toolkit.storage.layerfiles import LayerFile, read_layer_files, write_layer_file
-from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.overlay import OverlayDriver
 from toolkit.storage.trees import remove_entry
 from toolkit.storage.vfs import VfsDriver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from toolkit.storage.compression import ByteSource
+    from toolkit.storage.driver import Driver, RootfsSource
+    from toolkit.storage.limits import ArchiveLimits
 
 ChainId = NewType("ChainId", str)
 
@@ -219,17 +222,17 @@ class LayerStore:
                 raise StorageError(f"container {container_id[:12]} has a file system already")
             lowers = self._lowers(top)
             self._tops[container_id] = top  # from here on `collect` spares the layers
-        staged = f"{self._base_dir}/staging/{container_id}.{next(self._scratch)}"
+        staged_dir = self._base_dir / "staging" / f"{container_id}.{next(self._scratch)}"
         try:
-            os.mkdir(staged, 0o700)
+            staged_dir.mkdir(0o700)
             self._driver.fill_rw(
-                Path(staged), lower_dirs=[self._base_dir / lower for lower in lowers]
+                staged_dir, lower_dirs=[self._base_dir / lower for lower in lowers]
             )
-            os.symlink(top or _NO_LAYER, f"{staged}/top")
-            os.rename(staged, f"{self._base_dir}/rw/{container_id}")
+            (staged_dir / "top").symlink_to(top or _NO_LAYER)
+            staged_dir.rename(self._base_dir / "rw" / container_id)
         except OSError as error:
             self._tops.pop(container_id)
-            self._remove_directory(Path(staged))
+            self._remove_directory(staged_dir)
             raise StorageError(
                 f"cannot make the file system of container {container_id[:12]}: {error.strerror}"
             ) from error
@@ -240,7 +243,7 @@ class LayerStore:
         trashed = self._base_dir / "trash" / f"{container_id}.{next(self._scratch)}"
         with self._lock:
             try:
-                os.rename(self._base_dir / "rw" / container_id, trashed)
+                (self._base_dir / "rw" / container_id).rename(trashed)
             except FileNotFoundError:
                 return
             finally:
@@ -305,7 +308,7 @@ class LayerStore:
                 self._layers[layer.chain_id] = layer
         for directory in (self._base_dir / "rw").iterdir():
             try:
-                self._tops[directory.name] = _chain_or_none(os.readlink(directory / "top"))
+                self._tops[directory.name] = _chain_or_none(str((directory / "top").readlink()))
             except OSError:  # half removed; `sweep` or a new start deals with it
                 continue
 
@@ -355,7 +358,7 @@ class LayerStore:
             known = self._layers.get(layer.chain_id)
             if known is not None:
                 return known
-            os.rename(staged_dir, self._base_dir / "l" / str(layer.number))
+            staged_dir.rename(self._base_dir / "l" / str(layer.number))
             sync_directory(self._base_dir / "l")
             self._layers[layer.chain_id] = layer
             return layer
@@ -387,7 +390,7 @@ class LayerStore:
                 staged_dir / "t", lower_dirs=[self._base_dir / lower for lower in visible]
             )
             write_layer_file(staged_dir, LayerFile(number=number, init_of=top or _NO_LAYER))
-            os.rename(staged_dir, self._base_dir / "l" / str(number))
+            staged_dir.rename(self._base_dir / "l" / str(number))
         except OSError as error:
             self._remove_directory(staged_dir)
             raise StorageError(f"cannot make an init layer: {error}") from error
@@ -414,7 +417,7 @@ class LayerStore:
         trashed = []
         for number in numbers:
             directory = self._base_dir / "trash" / f"{number}.{next(self._scratch)}"
-            os.rename(self._base_dir / "l" / str(number), directory)
+            (self._base_dir / "l" / str(number)).rename(directory)
             trashed.append(directory)
         return trashed
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from toolkit.storage.tarformat import SYMLINK, Member
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OPAQUE_XATTR: Final = "trusted.overlay.opaque"
 
@@ -53,7 +56,7 @@ def apply_to_name(parent_fd: int, name: bytes, member: Member, *, with_owner: bo
         handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
             # Leads to the thing itself, whatever has taken its name meanwhile.
-            os.chmod(f"/proc/self/fd/{handle}", member.mode)
+            Path(f"/proc/self/fd/{handle}").chmod(member.mode)
         finally:
             os.close(handle)
     times = (member.mtime_ns, member.mtime_ns)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.storage.metadata import OPAQUE_XATTR, is_whiteout, read_xattrs, set_xattrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INIT_VERSION: Final = 1  # of the tables below: another number makes new init layers
 

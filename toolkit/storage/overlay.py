@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import KernelFeatureMissingError
-from toolkit.storage.compression import ByteSource
 from toolkit.storage.driver import RootfsSource
-from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.metadata import OPAQUE_XATTR
 from toolkit.storage.mountpoints import make_mount_point_layer
 from toolkit.storage.names import Whiteouts
 from toolkit.storage.opened import opened_directories
 from toolkit.storage.trees import tree_size_bytes
 from toolkit.storage.unpack import Unpacked, unpack_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.storage.compression import ByteSource
+    from toolkit.storage.limits import ArchiveLimits
 
 _FILESYSTEMS: Final = Path("/proc/filesystems")
 
@@ -77,13 +80,13 @@ class OverlayDriver:
 
     def fill_rw(self, rw_dir: Path, *, lower_dirs: Sequence[Path]) -> None:
         """Make the upper and the work directory; the root looks like the one below."""
-        upper, work = f"{rw_dir}/upper", f"{rw_dir}/work"
-        os.mkdir(upper, 0o755)
-        os.mkdir(work, 0o700)
-        below = os.stat(lower_dirs[0])
+        upper = rw_dir / "upper"
+        upper.mkdir(0o755)
+        (rw_dir / "work").mkdir(0o700)
+        below = lower_dirs[0].stat()
         if below.st_uid or below.st_gid:
             os.chown(upper, below.st_uid, below.st_gid)
-        os.chmod(upper, stat.S_IMODE(below.st_mode))
+        upper.chmod(stat.S_IMODE(below.st_mode))
 
     def rootfs(self, base_dir: Path, rw: str, lowers: Sequence[str]) -> RootfsSource:
         """Return the overlay to mount."""

@@ -9,11 +9,13 @@ Format: pax(1) of POSIX, and "Basic Tar Format" of GNU tar's manual.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import UnsafeArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 BLOCK_BYTES: Final = 512
 END_OF_ARCHIVE: Final = bytes(2 * BLOCK_BYTES)
@@ -34,6 +36,7 @@ GNU_VOLUME_LABEL: Final = b"V"
 _OLD_REGULAR: Final = b"\0"
 _CONTIGUOUS: Final = b"7"
 
+MOST_DIGITS: Final = 20  # a longer number is nothing that a kernel can store
 XATTR_PREFIX: Final = b"SCHILY.xattr."
 NANOSECONDS: Final = 1_000_000_000
 
@@ -209,7 +212,7 @@ def _set_mtime(member: Member, value: bytes) -> None:
     nanoseconds = int(fraction[:9].ljust(9, b"0")) if fraction.isdigit() else 0
     negative = whole.startswith(b"-")
     member.mtime_ns = 0
-    if not negative and len(whole) < 20:
+    if not negative and len(whole) < MOST_DIGITS:
         member.mtime_ns = bounded_time_ns(_decimal(whole or b"0") * NANOSECONDS + nanoseconds)
 
 
@@ -224,7 +227,7 @@ _SETTERS: Final = {
 
 
 def _decimal(value: bytes) -> int:
-    if not value.isdigit() or len(value) > 20:
+    if not value.isdigit() or len(value) > MOST_DIGITS:
         raise ValueError("decimal number")
     return int(value)
 

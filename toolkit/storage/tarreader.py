@@ -8,15 +8,18 @@ Reads only forwards. What a member's name and kind lead to is decided by
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import UnsafeArchiveError
 from toolkit.storage import tarformat
-from toolkit.storage.compression import PlainStream
-from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.names import printable
 from toolkit.storage.tarformat import BLOCK_BYTES, Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from toolkit.storage.compression import PlainStream
+    from toolkit.storage.limits import ArchiveLimits
 
 _CHUNK_BYTES: Final = 1024 * 1024
 _ZERO_BLOCK: Final = bytes(BLOCK_BYTES)
@@ -174,7 +177,7 @@ class TarReader:
             return
         member.name = sparse.get(b"name", member.name)
         size = sparse.get(b"realsize", sparse.get(b"size"))
-        if size is None or not size.isdigit() or len(size) > 20:
+        if size is None or not size.isdigit() or len(size) > tarformat.MOST_DIGITS:
             raise ValueError("sparse size")
         member.size = int(size)
         if sparse.get(b"major") == b"1":
@@ -212,7 +215,7 @@ class TarReader:
 
 
 def _natural(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 20:
+    if not text.isdigit() or len(text) > tarformat.MOST_DIGITS:
         raise ValueError("sparse map")
     return int(text)
 

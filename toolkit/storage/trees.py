@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from toolkit.errors import KernelCallError, StorageError
 from toolkit.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_resolved
 from toolkit.storage.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -143,7 +146,7 @@ def _remove_directory(parent_fd: int, name: bytes) -> None:
         doomed = pending.pop()
         dir_fd = os.open(doomed, _DIRECTORY, dir_fd=parent_fd)
         try:
-            for entry in os.listdir(dir_fd):
+            for entry in os.listdir(dir_fd):  # noqa: PTH208 - a descriptor
                 if _unlink(dir_fd, entry):
                     continue
                 number += 1

@@ -12,10 +12,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from toolkit.errors import KernelCallError, StorageError, UnsafeArchiveError
 from toolkit.kernel.paths import open_in_root
@@ -31,9 +30,13 @@ from toolkit.storage.names import (
     mark_of,
     printable,
 )
-from toolkit.storage.tarformat import Member
 from toolkit.storage.tarreader import TarReader
 from toolkit.storage.trees import remove_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from toolkit.storage.tarformat import Member
 
 _Made = TypeVar("_Made")
 

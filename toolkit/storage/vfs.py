@@ -8,20 +8,24 @@ one owner.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.storage.changes import changed_bytes, directory_changes
-from toolkit.storage.compression import ByteSource
 from toolkit.storage.copies import copy_tree
 from toolkit.storage.driver import RootfsSource
-from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.merge import merge_tree
 from toolkit.storage.mountpoints import MOUNT_POINTS, make_mount_points
 from toolkit.storage.names import Whiteouts
 from toolkit.storage.opened import opened_directories
 from toolkit.storage.trees import remove_entry, tree_size_bytes
 from toolkit.storage.unpack import Unpacked, unpack_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from toolkit.storage.compression import ByteSource
+    from toolkit.storage.limits import ArchiveLimits
 
 
 class VfsDriver:

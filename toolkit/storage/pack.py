@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packing a tree that nobody vouches for into a reproducible archive.
+
+The same tree gives the same bytes: names sorted, ids as numbers, no clock of
+ours. Nothing outside the tree is read whatever links it holds, and nothing that
+blocks is opened (row S-63).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from toolkit.errors import StorageError
+from toolkit.storage import tarformat
+from toolkit.storage.metadata import OPAQUE_XATTR, is_whiteout, read_xattrs
+from toolkit.storage.names import OPAQUE_MARKER, WHITEOUT_PREFIX, printable
+from toolkit.storage.tarformat import END_OF_ARCHIVE, Member, format_member, padding
+from toolkit.storage.trees import Entry, walk_tree
+
+_CHUNK_BYTES: Final = 1024 * 1024
+_O_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_GONE: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
+
+
+class ByteSink(Protocol):
+    """Anything with the `write` of a binary file."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of *data*."""
+
+
+def pack_tree(root_fd: int, out: ByteSink, *, prefix: bytes = b"", whiteouts: bool = False) -> None:
+    """Write everything below a directory, and its own metadata, as a tar archive.
+
+    Sockets are left out; what vanishes meanwhile too. A file that shrinks
+    meanwhile is filled with zeros, one that grows is cut off.
+
+    Args:
+        root_fd: The directory, opened for reading.
+        out: Takes the archive.
+        prefix: Begins each name: ``b"./"`` for names as docker's export has them.
+        whiteouts: The tree is an overlay's difference: write what hides lower
+            layers as ``.wh.<name>`` members.
+
+    Raises:
+        StorageError: Something could not be read; it is named.
+    """
+    packer = _Packer(out, prefix, whiteouts=whiteouts)
+    for entry in walk_tree(root_fd):
+        try:
+            packer.add(entry)
+        except OSError as error:
+            raise StorageError(
+                f"cannot read {printable(entry.path)!r}: {error.strerror}"
+            ) from error
+    out.write(END_OF_ARCHIVE)
+
+
+@dataclass
+class _Packer:
+    """The writing side of one archive."""
+
+    out: ByteSink
+    prefix: bytes
+    whiteouts: bool = field(kw_only=True)
+    _linked: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        """Write one thing of the tree."""
+        mode = entry.status.st_mode
+        member = self._member(entry)
+        if stat.S_ISDIR(mode):
+            self._add_directory(entry, member)
+        elif self.whiteouts and is_whiteout(entry.status):
+            self._add_marker(entry, WHITEOUT_PREFIX + entry.name)
+        elif stat.S_ISSOCK(mode):
+            return
+        elif self._is_linked_already(entry, member):
+            self.out.write(format_member(member))
+        elif stat.S_ISREG(mode):
+            self._add_file(entry, member)
+        else:
+            self._add_special(entry, member)
+
+    def _member(self, entry: Entry) -> Member:
+        status = entry.status
+        return Member(
+            self.prefix + entry.path,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime_ns=status.st_mtime_ns,
+        )
+
+    def _add_directory(self, entry: Entry, member: Member) -> None:
+        member.kind = tarformat.DIRECTORY
+        member.name = member.name + b"/" if entry.path else self.prefix or b"./"
+        try:
+            dir_fd = os.open(entry.name, _O_READ | os.O_DIRECTORY, dir_fd=entry.parent_fd)
+        except OSError as error:
+            if error.errno in _GONE:
+                return
+            raise
+        try:
+            member.xattrs = read_xattrs(dir_fd)
+            is_opaque = self.whiteouts and _is_opaque(dir_fd)
+        finally:
+            os.close(dir_fd)
+        self.out.write(format_member(member))
+        if is_opaque:
+            marker = self._member(entry)
+            marker.name = member.name + OPAQUE_MARKER
+            self.out.write(format_member(marker))
+
+    def _add_marker(self, entry: Entry, name: bytes) -> None:
+        marker = self._member(entry)
+        directory, slash, _ = marker.name.rpartition(b"/")
+        marker.name = directory + slash + name
+        self.out.write(format_member(marker))
+
+    def _is_linked_already(self, entry: Entry, member: Member) -> bool:
+        if entry.status.st_nlink == 1:
+            return False
+        inode = (entry.status.st_dev, entry.status.st_ino)
+        first = self._linked.setdefault(inode, member.name)
+        if first == member.name:
+            return False
+        member.kind, member.link = tarformat.HARD_LINK, first
+        return True
+
+    def _add_file(self, entry: Entry, member: Member) -> None:
+        try:
+            file_fd = os.open(entry.name, _O_READ, dir_fd=entry.parent_fd)
+        except OSError as error:
+            if error.errno in _GONE:
+                return
+            raise
+        try:
+            status = os.fstat(file_fd)
+            if not stat.S_ISREG(status.st_mode):  # another thing has taken its name
+                return
+            member.size = member.stored_bytes = status.st_size
+            member.xattrs = read_xattrs(file_fd)
+            self.out.write(format_member(member))
+            self._copy_content(file_fd, status.st_size)
+        finally:
+            os.close(file_fd)
+
+    def _copy_content(self, file_fd: int, size: int) -> None:
+        left = size
+        while left > 0 and (piece := os.read(file_fd, min(left, _CHUNK_BYTES))):
+            self.out.write(piece)
+            left -= len(piece)
+        while left > 0:
+            piece = bytes(min(left, _CHUNK_BYTES))
+            self.out.write(piece)
+            left -= len(piece)
+        self.out.write(padding(size))
+
+    def _add_special(self, entry: Entry, member: Member) -> None:
+        mode = entry.status.st_mode
+        if stat.S_ISLNK(mode):
+            member.kind = tarformat.SYMLINK
+            try:
+                member.link = os.readlink(entry.name, dir_fd=entry.parent_fd)
+            except FileNotFoundError:
+                return
+        elif stat.S_ISFIFO(mode):
+            member.kind = tarformat.FIFO
+        else:
+            character = stat.S_ISCHR(mode)
+            member.kind = tarformat.CHARACTER_DEVICE if character else tarformat.BLOCK_DEVICE
+            member.device = (os.major(entry.status.st_rdev), os.minor(entry.status.st_rdev))
+        self.out.write(format_member(member))
+
+
+def _is_opaque(dir_fd: int) -> bool:
+    try:
+        return os.getxattr(dir_fd, OPAQUE_XATTR) == b"y"
+    except OSError:
+        return False
