@@ -46,10 +46,7 @@ def read_copy(container_dir: Path) -> ContainerRecord | None:
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise StorageError(f"{path}: not a regular file")
-        record = decode_record(file.read(_LARGEST_BYTES))
-    if record.id != container_dir.name:
-        raise StorageError(f"Container {record.id} is stored at {container_dir}")
-    return record
+        return decode_record(file.read(_LARGEST_BYTES), container_dir.name)
 
 
 def write_durably(path: Path, content: bytes) -> None:

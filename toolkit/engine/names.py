@@ -16,23 +16,21 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _LONGEST: Final = 128
 _EXTENSIONS: Final = 5
 
-LEFT: Final = tuple(
-    """
+_LEFT_WORDS: Final = """
     happy jolly dreamy sad angry pensive focused sleepy grave distracted determined stoic stupefied
     sharp agitated cocky tender goofy furious desperate hopeful compassionate silly lonely
     condescending naughty kickass drunk boring nostalgic ecstatic insane cranky mad jovial sick
     hungry thirsty elegant backstabbing clever trusting loving suspicious berserk high romantic
     prickly evil
-    """.split()
-)
-RIGHT: Final = tuple(
-    """
+"""
+_RIGHT_WORDS: Final = """
     lovelace franklin tesla einstein bohr davinci pasteur nobel curie darwin turing ritchie torvalds
     pike thompson wozniak galileo euclide newton fermat archimede poincare heisenberg feynmann
     hawkings fermi pare mccarthy engelbart babbage albattani ptolemy bell wright lumiere morse
     mclean brown bardeen brattain shockley
-    """.split()
-)
+"""
+LEFT: Final = tuple(_LEFT_WORDS.split())
+RIGHT: Final = tuple(_RIGHT_WORDS.split())
 
 
 def checked_name(text: str) -> str:

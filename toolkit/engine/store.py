@@ -57,16 +57,19 @@ def encode_record(record: ContainerRecord) -> bytes:
     return _encoder.encode(record)
 
 
-def decode_record(document: bytes) -> ContainerRecord:
-    """Return the record that a JSON document holds; unknown fields are passed over.
+def decode_record(document: bytes, container_id: str) -> ContainerRecord:
+    """Return the record of a container from its JSON; unknown fields are passed over.
 
     Raises:
-        StorageError: It is not a record.
+        StorageError: It is no record, or another container's.
     """
     try:
-        return _decoder.decode(document)
+        record = _decoder.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StorageError(f"container record: {error}") from error
+    if record.id != container_id:
+        raise StorageError(f"container record: it says that it is {record.id[:80]!r}")
+    return record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,16 +227,19 @@ def _connect(path: Path) -> sqlite3.Connection:
         path.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != ("ok",):
-            raise StorageError(f"{path}: {verdict}")
+        _check(connection)
         connection.executescript(_SCHEMA)
         connection.execute("SELECT id, name, document FROM containers LIMIT 1").fetchone()
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT_VERSION,))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != ("ok",):
+        raise StorageError(f"the store is damaged: {verdict}")
 
 
 def _move_aside(path: Path) -> Path:
@@ -251,10 +257,7 @@ def _read(connection: sqlite3.Connection) -> Contents:
         "SELECT id, name, document FROM containers"
     ):
         try:
-            record = decode_record(document)
-            if record.id != container_id:
-                raise StorageError(f"container record: it says that it is {record.id!r}")  # noqa: TRY301 - treated as the decoder's own refusal
-            records.append(record)
+            records.append(decode_record(document, container_id))
         except StorageError as error:
             damaged.append(DamagedRow(id=container_id, name=name, reason=str(error)))
     return Contents(records=tuple(records), damaged=tuple(damaged))

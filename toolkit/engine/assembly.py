@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real layers below an engine, put together for one instance."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.engine.ports import Parts
+from toolkit.errors import KernelFeatureMissingError
+from toolkit.images.store import ImageStore
+from toolkit.kernel.cgroups import CgroupHost
+from toolkit.kernel.seccomp import is_available
+from toolkit.kernel.seccomp_compiler import compile_filter
+from toolkit.runtime.seccomp_profile import default_profile
+from toolkit.runtime.supervisor import Supervisor
+from toolkit.storage.layers import LayerStore
+
+if TYPE_CHECKING:
+    from toolkit.config import Instance
+
+_log = logging.getLogger(__name__)
+
+
+def real_parts(instance: Instance) -> Parts:
+    """Return the parts of an engine on this host.
+
+    Raises:
+        KernelFeatureMissingError: The kernel lacks something that nothing works without.
+    """
+    layers = LayerStore(instance.data_dir, instance.storage_driver)
+    filters = FilterPrograms(instance)
+    return Parts(
+        supervisor=Supervisor(instance),
+        layers=layers,
+        images=ImageStore(instance.data_dir, layers),
+        cgroups=CgroupHost.detect(),
+        boot_id=read_boot_id(),
+        seccomp_program=filters.path_for,
+    )
+
+
+def read_boot_id() -> str:
+    """Return the kernel's name of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+class FilterPrograms:
+    """The compiled default filters, one file for each set of capabilities.
+
+    A kernel without filters, or a host without libseccomp, is told once in the
+    log; its containers run without one.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._cache_dir = instance.data_dir / "seccomp"
+        self._dir = instance.run_dir / "seccomp"
+        self._paths: dict[frozenset[str], str] = {}
+
+    def path_for(self, capabilities: frozenset[str]) -> str:
+        """Return the file of the filter for *capabilities*; empty without filters."""
+        path = self._paths.get(capabilities)
+        if path is None:
+            path = self._paths[capabilities] = self._write(capabilities)
+        return path
+
+    def _write(self, capabilities: frozenset[str]) -> str:
+        if not is_available():
+            _log.warning("this kernel has no seccomp filters: containers run without")
+            return ""
+        try:
+            program = compile_filter(default_profile(capabilities), self._cache_dir)
+        except KernelFeatureMissingError as error:
+            _log.warning("containers run without a seccomp filter: %s", error)
+            return ""
+        self._dir.mkdir(mode=0o700, exist_ok=True)
+        path = self._dir / f"{hashlib.sha256(program).hexdigest()}.bpf"
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(program)
+        temporary.rename(path)
+        return str(path)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a create request to a container: checked, merged, on the disk, listed.
+
+The container's files and layer are made first and found again by its id; the row
+in the store is what makes it exist. A crash in between leaves what recovery
+sweeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from toolkit.engine.index import SHORT_ID_LENGTH
+from toolkit.engine.launch import planned_rlimits
+from toolkit.engine.limits import check_limits, downgraded
+from toolkit.engine.loglimits import check_log_options
+from toolkit.engine.merge import image_defaults, merged, program_of
+from toolkit.engine.model import ContainerId, ContainerRecord, ImageId
+from toolkit.engine.mounts import resolve_mounts
+from toolkit.engine.names import checked_name
+from toolkit.engine.security import SecurityChoice
+from toolkit.engine.validation import check_spec
+from toolkit.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from toolkit.engine.context import EngineContext
+    from toolkit.engine.model import ContainerSpec, HostOptions
+    from toolkit.images.image import Image
+
+_ID_BYTES: Final = 32
+_PROXIED_MODES: Final = frozenset(("", "default", "bridge"))
+_NO_NETWORK: Final = "networking is not available yet: the container gets only a loopback interface"
+_HOST_OR_OWN: Final = {
+    "pid_mode": ("", "host", "private"),
+    "ipc_mode": ("", "host", "private", "shareable", "none"),
+    "uts_mode": ("", "host"),
+    "userns_mode": ("", "host"),
+    "cgroupns_mode": ("", "host", "private"),
+}
+
+
+async def create_record(
+    context: EngineContext, spec: ContainerSpec, name: str
+) -> tuple[ContainerRecord, list[str]]:
+    """Make a container on this host and in the store; return it with the warnings.
+
+    Nothing of it is left when this fails.
+
+    Raises:
+        InvalidRequestError: The request says something that cannot be.
+        ImageNotFoundError: No such image.
+        NameInUseError: Another container has the name.
+    """
+    image = context.parts.images.resolve(spec.image)
+    spec = merged(spec, image_defaults(image.config))
+    container_id = ContainerId(os.urandom(_ID_BYTES).hex())
+    spec, warnings = _settled(context, spec, container_id)
+    record = _record(context, spec, container_id, image)
+    with ExitStack() as undo:
+        undo.callback(context.index.drop, container_id)
+        record = replace(record, name=_reserve_name(context, name, container_id))
+        await context.on_host(_make_files, context, record, image)
+        undo.callback(remove_files, context, container_id)
+        await context.store.save(record)
+        undo.pop_all()
+    return record, warnings
+
+
+def remove_files(context: EngineContext, container_id: ContainerId) -> None:
+    """Remove what a container has on this host; what is gone already is passed over."""
+    files = context.files(container_id)
+    context.parts.layers.remove_rw(container_id)
+    for directory in (files.bundle_dir, files.dir):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(directory)
+
+
+def _settled(
+    context: EngineContext, spec: ContainerSpec, container_id: ContainerId
+) -> tuple[ContainerSpec, list[str]]:
+    """Return a checked request with its defaults filled in, and the warnings."""
+    spec = replace(spec, hostname=spec.hostname or _default_host_name(spec, container_id))
+    check_spec(spec)
+    check_limits(spec.limits)
+    check_log_options(spec.host.log_options)
+    SecurityChoice.of(spec.host)
+    _check_modes(spec.host)
+    limits, warnings = downgraded(spec.limits, context.limits)
+    warnings += planned_rlimits(spec.host.ulimits)[1]
+    if spec.host.network_mode in _PROXIED_MODES and not spec.network_disabled:
+        warnings.append(_NO_NETWORK)
+        host = replace(spec.host, network_mode="none")
+        spec = replace(spec, host=host)
+    return replace(spec, limits=limits), warnings
+
+
+def _record(
+    context: EngineContext, spec: ContainerSpec, container_id: ContainerId, image: Image
+) -> ContainerRecord:
+    path, *args = program_of(spec)
+    return ContainerRecord(
+        id=container_id,
+        name="",
+        created=datetime.now(UTC),
+        image_id=ImageId(image.id),
+        path=path,
+        args=tuple(args),
+        spec=spec,
+        mounts=resolve_mounts(spec, lambda text: context.index.find(text).record),
+        backend=spec.host.backend or context.instance.backend,
+        driver=context.parts.layers.driver_name,
+    )
+
+
+def _reserve_name(context: EngineContext, name: str, container_id: ContainerId) -> str:
+    if not name:
+        return context.index.reserve_made_up_name(container_id)
+    checked = checked_name(name)
+    context.index.reserve_name(checked, container_id)
+    return checked
+
+
+def _make_files(context: EngineContext, record: ContainerRecord, image: Image) -> None:
+    with ExitStack() as undo:
+        undo.callback(remove_files, context, record.id)
+        context.instance.containers_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        context.files(record.id).dir.mkdir(mode=0o700)
+        context.parts.layers.create_rw(record.id, image.top)
+        for mount in record.mounts:
+            if mount.kind == "volume":
+                context.volumes.create(mount.source)
+        undo.pop_all()
+
+
+def _default_host_name(spec: ContainerSpec, container_id: ContainerId) -> str:
+    if spec.host.network_mode == "host" or spec.host.uts_mode == "host":
+        return socket.gethostname()
+    return container_id[:SHORT_ID_LENGTH]
+
+
+def _check_modes(host: HostOptions) -> None:
+    mode = host.network_mode
+    if mode not in {*_PROXIED_MODES, "none", "host"}:
+        raise InvalidRequestError(
+            f"network mode {mode[:80]!r} is not available yet: use none or host"
+        )
+    for option, known in _HOST_OR_OWN.items():
+        value = str(getattr(host, option))
+        if value not in known:
+            raise InvalidRequestError(
+                f"{option.replace('_', ' ')} {value[:80]!r} is not available: "
+                f"use one of {', '.join(word or '(nothing)' for word in known)}"
+            )
+    if host.links:
+        raise InvalidRequestError("links are not available yet")

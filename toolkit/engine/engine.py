@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: one instance's containers, from `open` to `close`, and the facade that `api/` calls.
+
+Closing leaves containers running, as killing does: their shims serve them, and
+the next engine takes them over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from toolkit.engine.assembly import real_parts
+from toolkit.engine.container import Container
+from toolkit.engine.context import EngineContext
+from toolkit.engine.creation import create_record
+from toolkit.engine.events import EventHub
+from toolkit.engine.exec import ExecSessions
+from toolkit.engine.images import ImageUseCases
+from toolkit.engine.info import EngineInfo, collect_info
+from toolkit.engine.limits import HostLimits
+from toolkit.engine.lock import InstanceLock
+from toolkit.engine.recovery import recover, restart_by_policy
+from toolkit.engine.store import Store
+from toolkit.engine.volumes import VolumeDirectories
+from toolkit.engine.waiters import WaitingClients
+from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from toolkit.config import Instance
+    from toolkit.engine.exec import Exec
+    from toolkit.engine.model import ContainerSpec, ExecId, ExecSpec
+    from toolkit.engine.ports import Parts
+
+STORE_NAME: Final = "engine.db"
+LOCK_NAME: Final = "engine.lock"
+_CLOSE_SECONDS: Final = 8.0
+
+
+class Engine:
+    """The one engine of an instance.
+
+    Args:
+        instance: What it owns.
+        make_parts: Puts the layers below together, once the instance is locked.
+
+    Attributes:
+        events: What happens in it.
+        images: Its images.
+    """
+
+    def __init__(
+        self, instance: Instance, *, make_parts: Callable[[Instance], Parts] = real_parts
+    ) -> None:
+        self.instance = instance
+        self.events = EventHub()
+        self._make_parts = make_parts
+        self._undo = AsyncExitStack()
+        self._opened: EngineContext | None = None
+        self._execs: ExecSessions | None = None
+        self._images: ImageUseCases | None = None
+
+    async def open(self) -> None:
+        """Take the instance, find its containers again, and begin to serve.
+
+        Raises:
+            InstanceLockedError: Another engine has the instance.
+            ToolkitError: The host lacks something.
+        """
+        instance = self.instance
+        async with AsyncExitStack() as undo:
+            for directory in (instance.data_dir, instance.run_dir):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in (instance.containers_dir, instance.bundles_dir):
+                directory.mkdir(mode=0o700, exist_ok=True)
+            lock = InstanceLock.acquire(instance.run_dir / LOCK_NAME)
+            undo.callback(lock.release)
+            parts = await asyncio.to_thread(self._make_parts, instance)
+            store = Store(instance.data_dir / STORE_NAME)
+            undo.push_async_callback(store.close)
+            contents = await store.open(parts.boot_id)
+            context = self._make_context(parts, store)
+            undo.callback(context.threads.shutdown)
+            undo.callback(context.waiting_clients.close)
+            await parts.supervisor.open()
+            undo.push_async_callback(parts.supervisor.close)
+            await recover(context, contents)
+            self._opened, self._undo = context, undo.pop_all()
+        self._execs = ExecSessions(context)
+        self._images = ImageUseCases(context)
+        restart_by_policy(context)
+
+    async def close(self) -> None:
+        """Give the instance up; containers go on. A second call does nothing."""
+        context, self._opened = self._opened, None
+        if context is None:
+            return
+        if self._execs is not None:
+            self._execs.close()
+        for container in context.index.newest_first():
+            container.let_go()
+            with contextlib.suppress(ToolkitError):
+                await container.copy_now()
+        self.events.close()
+        if context.tasks:
+            await asyncio.wait(context.tasks, timeout=_CLOSE_SECONDS)
+        await self._undo.aclose()
+
+    async def create_container(
+        self, spec: ContainerSpec, name: str = ""
+    ) -> tuple[Container, list[str]]:
+        """Create a container; return it with the warnings.
+
+        Raises:
+            InvalidRequestError: The request says something that cannot be.
+            ImageNotFoundError: No such image.
+            NameInUseError: Another container has the name.
+        """
+        return await self._context.whole(self._create(spec, name))
+
+    async def container(self, reference: str) -> Container:
+        """Return the container of a name, an id, or the beginning of one.
+
+        Raises:
+            ContainerNotFoundError: There is none.
+            ConflictError: Several ids begin so.
+        """
+        return self._context.index.find(reference)
+
+    async def containers(self) -> list[Container]:
+        """Return all containers, newest first."""
+        return self._context.index.newest_first()
+
+    async def create_exec(self, reference: str, spec: ExecSpec) -> ExecId:
+        """Make an exec session in a running container; nothing runs yet.
+
+        Raises:
+            ContainerNotFoundError: No such container.
+            ConflictError: It does not run, or is paused.
+            InvalidRequestError: Nobody could run that program.
+        """
+        container = await self.container(reference)
+        return self._sessions.create(container, spec).id
+
+    async def exec(self, reference: str) -> Exec:
+        """Return an exec session.
+
+        Raises:
+            ExecNotFoundError: There is none, or its container is gone.
+        """
+        return self._sessions.find(reference)
+
+    @property
+    def images(self) -> ImageUseCases:
+        """The images of this instance."""
+        if self._images is None:
+            raise ToolkitError("the engine is not open")
+        return self._images
+
+    async def info(self) -> EngineInfo:
+        """Return what this engine is and has."""
+        return await collect_info(self._context)
+
+    @property
+    def _context(self) -> EngineContext:
+        if self._opened is None:
+            raise ToolkitError("the engine is not open")
+        return self._opened
+
+    @property
+    def _sessions(self) -> ExecSessions:
+        if self._execs is None:
+            raise ToolkitError("the engine is not open")
+        return self._execs
+
+    def _make_context(self, parts: Parts, store: Store) -> EngineContext:
+        return EngineContext(
+            instance=self.instance,
+            parts=parts,
+            store=store,
+            events=self.events,
+            volumes=VolumeDirectories(self.instance.data_dir),
+            limits=HostLimits.of(parts.cgroups),
+            waiting_clients=WaitingClients(),
+        )
+
+    async def _create(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:
+        context = self._context
+        record, warnings = await create_record(context, spec, name)
+        container = Container(context, record)
+        context.index.add(container)
+        container.copy_soon()
+        container.tell("create")
+        return container, warnings

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a container's record to the OCI document that its start is described by.
+
+Owns what each option of docker means in the standard's words. What every
+container gets is `toolkit.runtime.document`'s; carrying it out is the backend's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from toolkit.engine.limits import HostLimits, resources
+from toolkit.engine.loglimits import log_limits
+from toolkit.engine.security import SecurityChoice
+from toolkit.errors import InvalidRequestError
+from toolkit.kernel.capabilities import CAPABILITIES
+from toolkit.kernel.rlimits import hard_limits, most_open_files, parse_rlimit, plan_rlimits
+from toolkit.runtime import document as defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from toolkit.engine.files import ContainerFiles
+    from toolkit.engine.model import ContainerRecord, Device, ExecSpec, HostOptions, Mount, Ulimit
+    from toolkit.engine.ports import Rootfs
+    from toolkit.engine.volumes import VolumeDirectories
+    from toolkit.runtime.document import Document
+
+DEFAULT_LOG_BYTES: Final = 10 * 1024 * 1024
+DEFAULT_LOG_FILES: Final = 3
+_ETC_OPTIONS: Final = ["bind", "rw", "nosuid", "nodev", "noexec", "rprivate"]
+_SHARED_BY: Final = {"pid": "pid_mode", "ipc": "ipc_mode", "uts": "uts_mode"}
+_encoder: Final = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchContext:
+    """What a start needs beside the record.
+
+    Attributes:
+        cgroup: Path of the container's control group below each hierarchy's root.
+        seccomp_program: Returns the path of the compiled default filter; empty for none.
+    """
+
+    instance_name: str
+    cgroup: str
+    files: ContainerFiles
+    rootfs: Rootfs
+    volumes: VolumeDirectories
+    limits: HostLimits
+    seccomp_program: Callable[[frozenset[str]], str]
+
+
+def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
+    """Write the bundle that a start is made from, and what it mounts.
+
+    Raises:
+        InvalidRequestError: A bind or a device cannot be used.
+    """
+    files = context.files
+    files.write_etc(record)
+    document = launch_document(record, context)
+    files.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (files.bundle_dir / "config.json").write_bytes(_encoder.encode(document))
+
+
+def launch_document(record: ContainerRecord, context: LaunchContext) -> Document:
+    """Return the whole document of a start.
+
+    Raises:
+        InvalidRequestError: A bind or a device cannot be used.
+    """
+    spec, host = record.spec, record.spec.host
+    security = SecurityChoice.of(host)
+    document = defaults.default_document()
+    _fill_process(document["process"], record, security)
+    document["root"]["readonly"] = host.read_only_rootfs
+    document["hostname"] = spec.hostname
+    document["domainname"] = spec.domainname
+    document["mounts"] = [
+        *_default_mounts(record),
+        *_etc_mounts(record, context.files),
+        *(_mount(mount, context.volumes) for mount in record.mounts),
+    ]
+    _fill_linux(document["linux"], record, context, security)
+    document["annotations"] = _annotations(record, context, security)
+    return document
+
+
+def environment(record: ContainerRecord) -> list[str]:
+    """Return a container's variables: the defaults, and its own over them."""
+    env = [f"PATH={defaults.DEFAULT_PATH}", f"HOSTNAME={record.spec.hostname}"]
+    if record.spec.has_tty:
+        env.append("TERM=xterm")
+    return replaced_env(env, record.spec.env)
+
+
+def replaced_env(env: Iterable[str], changes: Iterable[str]) -> list[str]:
+    """Return variables with changes: the last one wins, a bare name removes."""
+    values = {entry.partition("=")[0]: entry for entry in env}
+    for entry in changes:
+        name, equals, _ = entry.partition("=")
+        if equals:
+            values[name] = entry
+        else:
+            values.pop(name, None)
+    return list(values.values())
+
+
+def exec_process(record: ContainerRecord, spec: ExecSpec) -> Document:
+    """Return the OCI ``process`` of one more program in a running container."""
+    process: Document = defaults.default_document()["process"]
+    _fill_process(process, record, SecurityChoice.of(record.spec.host))
+    env = environment(record)
+    if spec.has_tty:
+        env = replaced_env(env, ["TERM=xterm"])
+    process["terminal"] = spec.has_tty
+    process["args"] = list(spec.command)
+    process["env"] = replaced_env(env, spec.env)
+    process["cwd"] = spec.working_dir or record.spec.working_dir or "/"
+    if spec.privileged:
+        process["capabilities"] = _capability_sets(CAPABILITIES)
+    return process
+
+
+def capabilities_of(host: HostOptions) -> list[str]:
+    """Return the capabilities that a container keeps."""
+    if host.privileged:
+        return list(CAPABILITIES)
+    dropped = {_capability(name) for name in host.cap_drop}
+    added = {_capability(name) for name in host.cap_add}
+    kept = set() if "CAP_ALL" in dropped else set(defaults.DEFAULT_CAPABILITIES)
+    if "CAP_ALL" in added:
+        kept = set(CAPABILITIES)
+    kept = (kept | (added & set(CAPABILITIES))) - dropped
+    return [name for name in CAPABILITIES if name in kept]
+
+
+def planned_rlimits(ulimits: Iterable[Ulimit]) -> tuple[list[Document], list[str]]:
+    """Return OCI ``rlimits`` as this host allows them, and a warning for each one lowered."""
+    asked = [parse_rlimit(ulimit.name, ulimit.soft, ulimit.hard) for ulimit in ulimits]
+    if not asked:
+        return [], []
+    plan = plan_rlimits(
+        asked, host_hard=hard_limits(), may_raise=False, most_files=most_open_files()
+    )
+    entries = [
+        {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
+        for limit in plan.limits
+    ]
+    return entries, list(plan.warnings)
+
+
+def _fill_process(process: Document, record: ContainerRecord, security: SecurityChoice) -> None:
+    spec = record.spec
+    process["terminal"] = spec.has_tty
+    process["args"] = [record.path, *record.args]
+    process["env"] = environment(record)
+    process["cwd"] = spec.working_dir or "/"
+    process["capabilities"] = _capability_sets(capabilities_of(spec.host))
+    process["noNewPrivileges"] = security.no_new_privileges
+    process["user"]["additionalGids"] = list(spec.host.group_add)
+    rlimits, _ = planned_rlimits(spec.host.ulimits)
+    asked = {entry["type"] for entry in rlimits}
+    process["rlimits"] = [
+        *(entry for entry in process["rlimits"] if entry["type"] not in asked),
+        *rlimits,
+    ]
+    if spec.host.oom_score_adj:
+        process["oomScoreAdj"] = spec.host.oom_score_adj
+
+
+def _fill_linux(
+    linux: Document, record: ContainerRecord, context: LaunchContext, security: SecurityChoice
+) -> None:
+    host = record.spec.host
+    shared = {kind for kind, option in _SHARED_BY.items() if str(getattr(host, option)) == "host"}
+    if host.network_mode == "host":
+        shared.add("network")
+    if host.cgroupns_mode == "host":
+        shared.add("cgroup")
+    linux["namespaces"] = [{"type": kind} for kind in defaults.NAMESPACES if kind not in shared]
+    linux["cgroupsPath"] = context.cgroup
+    sysctls = {} if "network" in shared else defaults.default_sysctls()
+    linux["sysctl"] = {**sysctls, **host.sysctls}
+    rules = linux["resources"]["devices"]
+    linux["resources"] = resources(record.spec.limits, context.limits)
+    if host.privileged:
+        rules = [{"allow": True, "access": "rwm"}]
+    devices = [_device(device) for device in host.devices]
+    linux["devices"] = devices
+    linux["resources"]["devices"] = rules + [
+        _device_rule(asked, made) for asked, made in zip(host.devices, devices, strict=True)
+    ]
+    if security.masked_paths is not None:
+        linux["maskedPaths"] = list(security.masked_paths)
+    if security.readonly_paths is not None:
+        linux["readonlyPaths"] = list(security.readonly_paths)
+
+
+def _annotations(
+    record: ContainerRecord, context: LaunchContext, security: SecurityChoice
+) -> dict[str, str]:
+    spec, files = record.spec, context.files
+    has_home = any(entry.startswith("HOME=") for entry in spec.env)
+    log_bytes, log_files = log_limits(
+        spec.host.log_options, default_bytes=DEFAULT_LOG_BYTES, default_files=DEFAULT_LOG_FILES
+    )
+    found = {
+        "toolkit.container.id": record.id,
+        "toolkit.instance": context.instance_name,
+        "toolkit.rootfs": _encoder.encode(_plain(context.rootfs)).decode(),
+        "toolkit.user": spec.user,
+        "toolkit.log.path": str(files.log),
+        "toolkit.log.max_bytes": str(log_bytes),
+        "toolkit.log.max_files": str(log_files),
+        "toolkit.exit.path": str(files.exit_status),
+        "toolkit.stdin.open": "1" if spec.open_stdin else "",
+        "toolkit.stdin.once": "1" if spec.stdin_once else "",
+        "toolkit.home.default": "" if has_home else "1",
+    }
+    if security.has_filter:
+        kept = frozenset(capabilities_of(spec.host))
+        found["toolkit.seccomp.program"] = context.seccomp_program(kept)
+    return found
+
+
+def _plain(rootfs: Rootfs) -> dict[str, Any]:
+    """Return a rootfs source as JSON values: paths as texts."""
+    return {
+        field.name: _plain_value(getattr(rootfs, field.name))
+        for field in dataclasses.fields(rootfs)
+    }
+
+
+def _plain_value(value: Any) -> Any:
+    match value:
+        case os.PathLike():
+            return os.fspath(value)
+        case tuple() | list():
+            return [_plain_value(item) for item in value]
+        case _:
+            return value
+
+
+def _default_mounts(record: ContainerRecord) -> list[Document]:
+    host = record.spec.host
+    taken = {mount.target for mount in record.mounts}
+    if host.ipc_mode in {"host", "none"}:
+        taken |= {"/dev/shm"} if host.ipc_mode == "none" else {"/dev/shm", "/dev/mqueue"}  # noqa: S108 - a path inside the container
+    mounts = defaults.default_mounts(
+        shm_size_bytes=host.shm_size_bytes or 64 * 1024 * 1024, privileged=host.privileged
+    )
+    if host.ipc_mode == "host":
+        mounts += [_bind(path, path, ["bind", "rprivate"]) for path in ("/dev/shm", "/dev/mqueue")]  # noqa: S108 - a path inside the container
+    return [
+        mount for mount in mounts if mount["type"] == "bind" or mount["destination"] not in taken
+    ]
+
+
+def _etc_mounts(record: ContainerRecord, files: ContainerFiles) -> list[Document]:
+    taken = {mount.target for mount in record.mounts}
+    sources: tuple[tuple[str, Path], ...] = (
+        ("/etc/resolv.conf", files.resolv_conf),
+        ("/etc/hostname", files.hostname),
+        ("/etc/hosts", files.hosts),
+    )
+    return [
+        _bind(str(source), target, _ETC_OPTIONS)
+        for target, source in sources
+        if target not in taken
+    ]
+
+
+def _mount(mount: Mount, volumes: VolumeDirectories) -> Document:
+    access = "ro" if mount.read_only else "rw"
+    if mount.kind == "tmpfs":
+        options = ["nosuid", "nodev", "noexec", access]
+        options += [option for option in mount.options.split(",") if option]
+        return {
+            "destination": mount.target,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": options,
+        }
+    words = ["rbind", access, mount.propagation or "rprivate"]
+    if mount.kind == "volume":
+        return _bind(str(volumes.create(mount.source)), mount.target, words)
+    _make_source(mount)
+    return _bind(mount.source, mount.target, words)
+
+
+def _make_source(mount: Mount) -> None:
+    if not mount.from_binds:
+        return
+    try:
+        Path(mount.source).mkdir(mode=0o755, parents=True, exist_ok=True)
+    except FileExistsError:
+        return  # a file: bound as one
+    except OSError as error:
+        raise InvalidRequestError(
+            f"error while creating mount source path '{mount.source}': {error.strerror}"
+        ) from error
+
+
+def _bind(source: str, target: str, options: list[str]) -> Document:
+    return {"destination": target, "type": "bind", "source": source, "options": options}
+
+
+def _device(device: Device) -> Document:
+    try:
+        found = Path(device.host_path).stat()
+    except OSError as error:
+        raise InvalidRequestError(
+            f"error gathering device information while adding custom device "
+            f"{device.host_path!r}: {error.strerror}"
+        ) from error
+    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+        raise InvalidRequestError(f"device {device.host_path!r} is not a device node")
+    return {
+        "path": device.container_path or device.host_path,
+        "type": "b" if stat.S_ISBLK(found.st_mode) else "c",
+        "major": os.major(found.st_rdev),
+        "minor": os.minor(found.st_rdev),
+        "fileMode": stat.S_IMODE(found.st_mode),
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+    }
+
+
+def _device_rule(asked: Device, made: Document) -> Document:
+    return {
+        "allow": True,
+        "type": made["type"],
+        "major": made["major"],
+        "minor": made["minor"],
+        "access": asked.permissions,
+    }
+
+
+def _capability(name: str) -> str:
+    upper = name.upper()
+    return upper if upper.startswith("CAP_") else f"CAP_{upper}"
+
+
+def _capability_sets(names: Iterable[str]) -> dict[str, list[str]]:
+    kept = list(names)
+    return {"bounding": kept, "effective": kept, "permitted": kept}

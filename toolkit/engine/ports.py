@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine needs of the layers below it, and nothing more.
+
+The adapters are `toolkit.runtime.supervisor`, `toolkit.storage` and
+`toolkit.kernel.cgroups`; `tests/fakes` has fakes of the same shapes. Images are
+files only: tests use the real store. `toolkit.engine.assembly` puts the real
+ones together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from toolkit.images.store import ImageStore
+    from toolkit.runtime.protocol import AttachClient, ExitStatus
+
+
+class RunningProgram(Protocol):
+    """A program that a shim holds."""
+
+    @property
+    def pid(self) -> int:
+        """Its process on the host."""
+
+    @property
+    def start_time_ticks(self) -> int:
+        """When that process began, in the kernel's ticks."""
+
+    @property
+    def exited(self) -> asyncio.Future[ExitStatus]:
+        """How it ended; fails with BackendError when its shim was lost."""
+
+    @property
+    def released(self) -> asyncio.Future[None]:
+        """Done when its control group and namespaces are gone too."""
+
+    async def attach(self, client: AttachClient) -> None:
+        """Hand a client's connection to the shim."""
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal."""
+
+    async def signal(self, number: int) -> None:
+        """Send it a signal."""
+
+    def forget(self) -> None:
+        """Drop the connection to the shim, which lives on."""
+
+
+class Supervisor(Protocol):
+    """What starts programs and finds them again."""
+
+    async def open(self) -> None:
+        """Begin to serve."""
+
+    async def close(self) -> None:
+        """Stop serving; what runs goes on."""
+
+    async def start(self, bundle_dir: Path, clients: Sequence[AttachClient] = ()) -> RunningProgram:
+        """Start what a bundle describes; the clients are its own from now on."""
+
+    async def reconnect(self, bundle_dir: Path) -> RunningProgram | None:
+        """Find the shim of a bundle that an earlier engine started."""
+
+    async def exec(  # noqa: PLR0913 - the launcher's message, word by word
+        self,
+        bundle_dir: Path,
+        process: dict[str, Any],
+        *,
+        exec_id: str,
+        clients: Sequence[AttachClient] = (),
+        user: str,
+        open_stdin: bool,
+        init_pid: int,
+    ) -> RunningProgram:
+        """Start one more program in a running container."""
+
+
+class Rootfs(Protocol):
+    """What a container's root is mounted from: a dataclass, handed on as JSON."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Layers(Protocol):
+    """The layers of images and containers."""
+
+    @property
+    def driver_name(self) -> str:
+        """Name, in docker's words, of the storage driver."""
+
+    def create_rw(self, container_id: str, top: Any) -> None:
+        """Make a container's own layer on the layer *top*."""
+
+    def remove_rw(self, container_id: str) -> None:
+        """Remove it, or what there is of it."""
+
+    def rootfs(self, container_id: str) -> Rootfs:
+        """Return what to mount."""
+
+    def rw_size_bytes(self, container_id: str) -> int:
+        """Return what the container's own layer takes."""
+
+    def sweep(self, known: set[str]) -> list[str]:
+        """Remove what belongs to no known container; return what that was."""
+
+
+class Cgroup(Protocol):
+    """The control group of one container."""
+
+    def apply(self, resources: Mapping[str, Any]) -> None:
+        """Set limits, in the words of OCI ``linux.resources``."""
+
+    def freeze(self) -> None:
+        """Stop every process in it."""
+
+    def thaw(self) -> None:
+        """Let them go on."""
+
+    def kill(self) -> None:
+        """Kill every process in it."""
+
+    def pids(self) -> list[int]:
+        """Return its processes."""
+
+    def remove(self) -> None:
+        """Remove it, once it is empty."""
+
+
+class Cgroups(Protocol):
+    """The control groups of this host."""
+
+    @property
+    def version(self) -> int:
+        """1 or 2."""
+
+    def supports(self, feature: str) -> bool:
+        """Say whether this host has a limit."""
+
+    def cgroup(self, path: str) -> Cgroup:
+        """Return the group at a path, whether it exists or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The layers below, as one engine uses them.
+
+    Attributes:
+        boot_id: The kernel's name of this boot.
+        seccomp_program: Returns the path of the compiled default filter for a container that
+            keeps some capabilities; empty where filters cannot be had.
+    """
+
+    supervisor: Supervisor
+    layers: Layers
+    images: ImageStore
+    cgroups: Cgroups
+    boot_id: str
+    seccomp_program: Callable[[frozenset[str]], str]

@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a container's program begins and ends, and how the container goes.
+
+The part of a container below its verbs: intent, act, result for a start; the
+order of things when a program has ended; removal; coming back by itself. Each
+private method is called with the lock held, or takes
+it where its name says ``once``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from toolkit.engine.copies import COPY_DELAY_SECONDS, write_copy
+from toolkit.engine.creation import remove_files
+from toolkit.engine.launch import write_bundle
+from toolkit.engine.model import State
+from toolkit.engine.restarts import BackOff, comes_back
+from toolkit.engine.waiters import Waiters, WaitResult
+from toolkit.errors import (
+    BackendError,
+    CommandError,
+    ConflictError,
+    ContainerNotFoundError,
+    NotModifiedError,
+    StorageError,
+    ToolkitError,
+)
+from toolkit.runtime.exitfile import read_exit_status
+from toolkit.runtime.lifecycle import ACTIVE, after
+from toolkit.runtime.protocol import ExitStatus
+
+if TYPE_CHECKING:
+    from toolkit.engine.context import EngineContext
+    from toolkit.engine.exec import Exec
+    from toolkit.engine.model import ContainerRecord, ExecId
+    from toolkit.engine.ports import RunningProgram
+    from toolkit.runtime.protocol import AttachClient
+
+KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
+FAILED_START_EXIT_CODE: Final = 128
+_END_SECONDS: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class ContainerProgram:
+    """A container's record, its program while there is one, and who waits for it.
+
+    Attributes:
+        record: What the store has.
+        program: None unless it runs.
+        exec_sessions: The sessions that run in it, by id.
+        is_listed: False once it was removed.
+    """
+
+    def __init__(self, context: EngineContext, record: ContainerRecord) -> None:
+        self._context = context
+        self._lock = asyncio.Lock()
+        self._clients: list[int] = []
+        self._back_off = BackOff()
+        self._began = 0.0
+        self._restart_timer: asyncio.TimerHandle | None = None
+        self._copy_timer: asyncio.TimerHandle | None = None
+        self._stays = False
+        self.is_listed = True
+        self.record = record
+        self.program: RunningProgram | None = None
+        self.waiters = Waiters()
+        self.exec_sessions: dict[ExecId, Exec] = {}
+
+    def copy_soon(self) -> None:
+        """Write the directory's copy of the record in a moment, if the container is still there."""
+        loop = asyncio.get_running_loop()
+        self._copy_timer = loop.call_later(COPY_DELAY_SECONDS, self._begin_copy)
+
+    async def copy_now(self) -> None:
+        """Write the copy that is due; called when the engine closes."""
+        if self._copy_timer is not None:
+            self._copy_timer.cancel()
+            await self._write_copy()
+
+    def keep_client(self, client: AttachClient) -> None:
+        """Keep a client until the program starts."""
+        self._context.waiting_clients.add(client)
+        self._clients.append(client.fd)
+
+    async def adopt(self, program: RunningProgram) -> None:
+        """Take a program over that an earlier engine started."""
+        state = self.record.state
+        if state.status == State.STARTING:
+            await self._move("run", started_at=datetime.now(UTC), finished_at=None)
+        await self._save(pid=program.pid, start_time_ticks=program.start_time_ticks)
+        self._take(program)
+
+    async def settle(self, status: ExitStatus, error: str = "") -> None:
+        """Write down an end that no engine saw."""
+        if self.record.state.status in {State.CREATED, State.STARTING}:
+            if self.record.state.status == State.CREATED:
+                await self._move("start")
+            await self._move("run", started_at=self.record.state.started_at or status.finished_at)
+        await self.record_end(status, error)
+
+    async def finish_removal(self, *, volumes: bool = False) -> None:
+        """Remove a container whose removal was begun, or is due."""
+        async with self._lock:
+            await self._remove(volumes=volumes)
+
+    def bring_back(self) -> None:
+        """Start a program again that its policy brings back with the engine."""
+        self._context.spawn(self._bring_back())
+
+    async def _bring_back(self) -> None:
+        with contextlib.suppress(ToolkitError):  # it is in the record: nobody else asked
+            await self._start_once()
+
+    async def record_end(self, status: ExitStatus, error: str = "", move: str = "exit") -> None:
+        """Write down how the program ended, tell it, and answer those who wait."""
+        self.program = None
+        self.exec_sessions.clear()
+        await self._move(
+            move,
+            pid=0,
+            start_time_ticks=0,
+            exit_code=status.exit_code,
+            oom_killed=status.oom_killed,
+            error=error,
+            finished_at=status.finished_at,
+        )
+        if status.oom_killed:
+            self.tell("oom")
+        self.tell("die", exitCode=str(status.exit_code))
+        self.waiters.release_exit(self._result())
+
+    def _begin_restart(self, delay_seconds: float) -> None:
+        """Start the program again after a delay; the state says RESTARTING meanwhile."""
+        loop = asyncio.get_running_loop()
+        self._restart_timer = loop.call_later(
+            delay_seconds, lambda: self._context.spawn(self._come_back())
+        )
+
+    def let_go(self) -> None:
+        """Forget the program, which goes on: the engine closes."""
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+        program, self.program = self.program, None
+        if program is not None:
+            program.forget()
+
+    async def _start_once(self) -> None:
+        async with self._lock:
+            self._check_listed()
+            match self.record.state.status:
+                case State.PAUSED:
+                    raise ConflictError("cannot start a paused container, try unpause instead")
+                case State.RUNNING:
+                    raise NotModifiedError("container already started")
+                case State.REMOVING | State.DEAD:
+                    raise ConflictError("container is marked for removal and cannot be started")
+            self._cancel_restart()
+            self._back_off = BackOff()
+            await self._start(restart_count=0, stopped_by_user=False)
+
+    async def _start(self, **changes: object) -> None:
+        """Start the program: intent, act, result; undone wholly when it fails."""
+        context, record = self._context, self.record
+        has_run = record.state.started_at is not None
+        await self._move("start", **changes)
+        try:
+            clients = self._take_clients()
+            try:
+                if has_run:
+                    await context.on_host(_drop_exit_status, context, record)
+                await context.on_host(write_bundle, record, context.launch_context(record))
+            except BaseException:
+                _close_clients(clients)
+                raise
+            bundle_dir = context.files(record.id).bundle_dir
+            program = await context.parts.supervisor.start(bundle_dir, clients)
+        except BaseException as error:
+            await self._undo_start(error, "fail" if has_run else "undo")
+            raise
+        await self._move(
+            "run",
+            pid=program.pid,
+            start_time_ticks=program.start_time_ticks,
+            exit_code=0,
+            oom_killed=False,
+            error="",
+            started_at=datetime.now(UTC),
+        )
+        self.tell("start")
+        self._take(program)
+
+    async def _undo_start(self, error: BaseException, move: str) -> None:
+        code = error.exit_code if isinstance(error, CommandError) else FAILED_START_EXIT_CODE
+        await self._move(move, exit_code=code, error=str(error))
+        self.waiters.release_exit(WaitResult(exit_code=code, error=str(error)))
+        if self.record.spec.host.auto_remove:
+            with contextlib.suppress(ToolkitError):  # the start's own error is the one to tell
+                await self._remove(volumes=True)
+
+    def _take(self, program: RunningProgram) -> None:
+        self.program = program
+        self._began = time.monotonic()
+        program.exited.add_done_callback(lambda _: self._on_exited(program))
+
+    def _on_exited(self, program: RunningProgram) -> None:
+        if self.program is program:
+            self._context.spawn(self._end_once(program))
+
+    async def _end_once(self, program: RunningProgram) -> None:
+        async with self._lock:
+            if self.program is not program:
+                return
+            status, error = await self._status_of(program)
+            state = self.record.state
+            again = not self._stays and comes_back(
+                self.record.spec.host.restart_policy,
+                exit_code=status.exit_code,
+                restart_count=state.restart_count,
+                stopped_by_user=state.stopped_by_user,
+            )
+            await self.record_end(status, error, "retry" if again else "exit")
+            if again:
+                ran_seconds = time.monotonic() - self._began
+                self._begin_restart(self._back_off.next_delay_seconds(ran_seconds))
+            elif self.record.spec.host.auto_remove and not self._stays:
+                await self._remove(volumes=True, program=program)
+
+    async def _status_of(self, program: RunningProgram) -> tuple[ExitStatus, str]:
+        """Return how a program ended; of one whose shim was lost, what can be known."""
+        try:
+            return await asyncio.shield(program.exited), ""
+        except BackendError as error:
+            context = self._context
+            await context.on_host(end_cgroup, context, self.record)
+            path = context.files(self.record.id).exit_status
+            status = await context.on_host(read_exit_status, path)
+            if status is not None:
+                return status, ""
+            return killed_status(), str(error)
+
+    async def _come_back(self) -> None:
+        async with self._lock:
+            if not self.is_listed or self.record.state.status != State.RESTARTING:
+                return
+            self._restart_timer = None
+            count = self.record.state.restart_count + 1
+            with contextlib.suppress(ToolkitError):  # it is in the record: nobody else asked
+                await self._start(restart_count=count)
+
+    async def _give_up_restart(self) -> bool:
+        """End the wait for the next restart, if there is one."""
+        if self.record.state.status != State.RESTARTING:
+            return False
+        self._cancel_restart()
+        await self._move("stop", stopped_by_user=True)
+        self.waiters.release_exit(self._result())
+        return True
+
+    def _cancel_restart(self) -> None:
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+            self._restart_timer = None
+
+    async def _remove_once(self, *, force: bool, volumes: bool) -> None:
+        async with self._lock:
+            self._check_listed()
+            program = self.program
+            status = self.record.state.status
+            if status in ACTIVE and not force:
+                raise ConflictError(
+                    f'cannot remove container "/{self.record.name}": container is {status}: '
+                    "stop the container before removing or force remove"
+                )
+            if program is not None:
+                await self._end_by_force(program)
+            self._cancel_restart()
+            await self._remove(volumes=volumes, program=program)
+
+    async def _end_by_force(self, program: RunningProgram) -> None:
+        """Kill the program and write down its end, without letting go of the lock."""
+        with contextlib.suppress(BackendError):  # a shim that is gone: its group is left
+            await self._send_signal(program, signal.SIGKILL)
+        await asyncio.wait([program.exited], timeout=_END_SECONDS)
+        if not program.exited.done():
+            await self._context.on_host(self._context.cgroup(self.record.id).kill)
+            await asyncio.wait([program.exited], timeout=_END_SECONDS)
+        if program.exited.done():
+            status, error = await self._status_of(program)
+        else:
+            await self._context.on_host(end_cgroup, self._context, self.record)
+            status, error = killed_status(), "its shim did not answer"
+        await self.record_end(status, error)
+
+    async def _remove(self, *, volumes: bool, program: RunningProgram | None = None) -> None:
+        """Remove everything of the container: intent, act, result."""
+        context, record = self._context, self.record
+        if self._copy_timer is not None:
+            self._copy_timer.cancel()
+        await self._move("remove")
+        try:
+            if program is not None:
+                await asyncio.wait([program.released], timeout=_END_SECONDS)
+            await context.on_host(remove_files, context, record.id)
+            if volumes:
+                await context.on_host(self._remove_volumes)
+            await context.store.delete(record.id)
+        except (OSError, ToolkitError) as error:
+            text = f"container {record.id} cannot be removed: {error}"
+            await self._move("break", error=text)
+            self.waiters.release_all(
+                WaitResult(exit_code=record.state.exit_code, error=text), gone=False
+            )
+            raise StorageError(text) from error
+        self.is_listed = False
+        context.index.drop(record.id)
+        _close_clients(self._take_clients())
+        self.tell("destroy")
+        self.waiters.release_all(self._result())
+
+    def _remove_volumes(self) -> None:
+        """Remove the volumes that were made for this container alone."""
+        others = [
+            mount.source
+            for container in self._context.index.newest_first()
+            if container.record.id != self.record.id
+            for mount in container.record.mounts
+            if mount.kind == "volume"
+        ]
+        for mount in self.record.mounts:
+            if mount.kind == "volume" and mount.anonymous and mount.source not in others:
+                self._context.volumes.remove(mount.source)
+
+    async def _send_signal(self, program: RunningProgram, number: int) -> None:
+        """Signal the program; a fatal signal also wakes a paused one."""
+        await program.signal(number)
+        self.tell("kill", signal=str(int(number)))
+        if self.record.state.status == State.PAUSED and self.record.state.stopped_by_user:
+            await self._thaw()
+
+    async def _thaw(self) -> None:
+        await self._context.on_host(self._context.cgroup(self.record.id).thaw)
+        await self._move("unpause")
+
+    async def _move(self, move: str, **changes: object) -> None:
+        """Make a move of the life cycle and write it down."""
+        await self._save(status=after(self.record.state.status, move), **changes)
+
+    async def _save(self, **changes: object) -> None:
+        """Change the state, here and in the store.
+
+        A full disk does not stop a container from being stopped: the state here
+        is right, the next write carries it along, and recovery asks the world.
+        """
+        state = replace(self.record.state, **changes)  # type: ignore[arg-type]  # fields of the state, by name
+        self.record = replace(self.record, state=state)
+        try:
+            await self._context.store.save(self.record, durable=False)
+        except StorageError as error:
+            _log.warning("container %s is %s, unsaved: %s", self.record.id, state.status, error)
+
+    async def _commit(self, record: ContainerRecord) -> None:
+        """Change more than the state: on the disk first, or not at all."""
+        await self._context.store.save(record)
+        self.record = record
+
+    def _check_listed(self) -> None:
+        if not self.is_listed:
+            raise ContainerNotFoundError(self.record.id)
+
+    def _result(self) -> WaitResult:
+        return WaitResult(exit_code=self.record.state.exit_code)
+
+    def _take_clients(self) -> list[AttachClient]:
+        fds, self._clients = self._clients, []
+        taken = [self._context.waiting_clients.take(fd) for fd in fds]
+        return [client for client in taken if client is not None]
+
+    def tell(self, action: str, **attributes: str) -> None:
+        """Publish what happened to this container."""
+        record = self.record
+        own = {**record.spec.labels, "image": record.spec.image, "name": record.name}
+        self._context.events.publish("container", action, record.id, {**own, **attributes})
+
+    def _begin_copy(self) -> None:
+        self._context.spawn(self._write_copy())
+
+    async def _write_copy(self) -> None:
+        self._copy_timer = None
+        async with self._lock:
+            if self.is_listed:
+                container_dir = self._context.files(self.record.id).dir
+                with contextlib.suppress(OSError):  # the store has it: the copy is spare
+                    await self._context.on_host(write_copy, container_dir, self.record)
+
+
+def killed_status() -> ExitStatus:
+    """Return the end of a program of which nothing is known but that it is over."""
+    return ExitStatus(
+        exit_code=KILLED_EXIT_CODE, signal=signal.SIGKILL, finished_at=datetime.now(UTC)
+    )
+
+
+def _drop_exit_status(context: EngineContext, record: ContainerRecord) -> None:
+    context.files(record.id).exit_status.unlink(missing_ok=True)
+
+
+def end_cgroup(context: EngineContext, record: ContainerRecord) -> None:
+    """Kill what is left of a container and remove its control group; nothing may be left of it."""
+    cgroup = context.cgroup(record.id)
+    cgroup.kill()
+    cgroup.remove()
+
+
+def _close_clients(clients: list[AttachClient]) -> None:
+    for client in clients:
+        os.close(client.fd)
