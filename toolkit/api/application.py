@@ -73,5 +73,7 @@ class Application:
 def _message(error: Exception) -> str:
     """Return what the client is told; a defect's details stay in the log."""
     if isinstance(error, ToolkitError):
-        return f"{error}: {error.hint}" if error.hint and error.status >= _SERVER_ERROR else str(error)
+        return (
+            f"{error}: {error.hint}" if error.hint and error.status >= _SERVER_ERROR else str(error)
+        )
     return f"internal error ({type(error).__name__}): the engine's log tells more"

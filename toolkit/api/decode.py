@@ -115,9 +115,7 @@ def restart_policy(wire: schemas.RestartPolicy | None) -> RestartPolicy:
             "invalid restart policy: maximum retry count can only be used with 'on-failure'"
         )
     if retries < 0:
-        raise InvalidRequestError(
-            "invalid restart policy: maximum retry count cannot be negative"
-        )
+        raise InvalidRequestError("invalid restart policy: maximum retry count cannot be negative")
     return RestartPolicy(name=cast("PolicyName", name), maximum_retries=retries)
 
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from toolkit.api import schemas
 
 _VOLUME_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-_PROPAGATIONS: Final = frozenset(
-    {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
-)
+_PROPAGATIONS: Final = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _OTHER_MODES: Final = frozenset({"z", "Z", "nocopy", "cached", "delegated", "consistent"})
 _MOST_PARTS: Final = 3
 

@@ -7,24 +7,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from toolkit.config import Instance
     from toolkit.engine.events import Event
+    from toolkit.engine.images import RemovedImage
+    from toolkit.engine.info import EngineInfo
+    from toolkit.engine.logs import LogSelection
     from toolkit.engine.model import (
         ContainerRecord,
         ContainerSpec,
         ExecId,
         ExecSpec,
-        ImageId,
         Limits,
         RestartPolicy,
     )
-    from toolkit.images import Image
-    from toolkit.runtime.loglines import LogEntry
+    from toolkit.images.image import Image
+    from toolkit.kernel.cgroup_stats import CgroupStats
+    from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
 
 
@@ -57,16 +61,19 @@ class Container(Protocol):
     async def attach(self, client: AttachClient) -> None:
         """Pass a client's connection on; its descriptor is closed whatever happens."""
 
-    async def wait(self, condition: str) -> WaitResult:
-        """Wait as docker's conditions say; counts from its first step on."""
+    def begin_wait(self, condition: str) -> asyncio.Future[WaitResult]:
+        """Begin a wait as docker's conditions say; shield it, others may share it."""
 
-    async def stop(self, timeout_seconds: int | None, signal: str) -> None:
+    def check_attach(self) -> None:
+        """Refuse what `attach` would refuse."""
+
+    async def stop(self, timeout_seconds: int | None, stop_signal: str) -> None:
         """Stop it; NotModifiedError when it does not run."""
 
-    async def kill(self, signal: str) -> None:
+    async def kill(self, signal_text: str) -> None:
         """Send a signal."""
 
-    async def restart(self, timeout_seconds: int | None, signal: str) -> None:
+    async def restart(self, timeout_seconds: int | None, stop_signal: str) -> None:
         """Stop it if it runs, and start it."""
 
     async def pause(self) -> None:
@@ -81,26 +88,17 @@ class Container(Protocol):
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of its terminal."""
 
-    async def update(self, limits: Limits, restart_policy: RestartPolicy | None) -> list[str]:
+    async def update(self, limits: Limits, policy: RestartPolicy | None) -> list[str]:
         """Change its limits; what is 0 or empty stays. Returns warnings."""
 
     async def remove(self, *, force: bool, volumes: bool) -> None:
         """Remove it, and its anonymous volumes where asked."""
 
-    def logs(  # noqa: PLR0913 - docker's options, by name
-        self,
-        *,
-        stdout: bool,
-        stderr: bool,
-        since_ns: int | None,
-        until_ns: int | None,
-        tail: int | None,
-        follow: bool,
-    ) -> AsyncIterator[LogEntry]:
+    def logs(self, selection: LogSelection, *, follow: bool) -> AsyncIterator[LogEntry]:
         """Return what was written."""
 
-    async def sizes(self) -> tuple[int, int]:
-        """Return the bytes of its own layer, and of its whole root."""
+    async def rw_size_bytes(self) -> int:
+        """Return what its own layer takes."""
 
     async def pids(self) -> list[int]:
         """Return its processes on the host."""
@@ -136,18 +134,6 @@ class Exec(Protocol):
         """Set the size of its terminal."""
 
 
-class Removed(Protocol):
-    """One thing that the removal of an image took away; one of the two is empty."""
-
-    @property
-    def untagged(self) -> str:
-        """A reference."""
-
-    @property
-    def deleted(self) -> str:
-        """An image's id."""
-
-
 class Images(Protocol):
     """The images."""
 
@@ -165,7 +151,7 @@ class Images(Protocol):
     async def tag(self, text: str, reference: str) -> None:
         """Give an image one more name."""
 
-    async def remove(self, text: str, *, force: bool, noprune: bool) -> Sequence[Removed]:
+    async def remove(self, text: str, *, force: bool, noprune: bool) -> Sequence[RemovedImage]:
         """Take a name away, or an image."""
 
 
@@ -203,17 +189,25 @@ class EngineFacade(Protocol):
     async def create_container(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:
         """Make a container; also warnings."""
 
-    async def container(self, reference: str) -> Container:
+    def container(self, reference: str) -> Container:
         """Return one by name, id or unique prefix."""
 
-    async def containers(self) -> Sequence[Container]:
+    def containers(self) -> Sequence[Container]:
         """Return all, newest first."""
 
     async def create_exec(self, reference: str, spec: ExecSpec) -> ExecId:
         """Make an exec."""
 
-    async def exec(self, exec_id: str) -> Exec:
+    def exec(self, reference: str) -> Exec:
         """Return one."""
 
     async def info(self) -> EngineInfo:
         """Return facts about engine and host."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A container that can say what it uses."""
+
+    async def stats(self) -> CgroupStats:
+        """Return what it has used; NotRunningError when it does not run."""

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from toolkit.api.application import Application
@@ -19,6 +18,7 @@ from toolkit.errors import HostError, ToolkitError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
     from pathlib import Path
 
     from toolkit.config import Instance

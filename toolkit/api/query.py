@@ -25,6 +25,7 @@ _UNIT_NS = {
     "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000,
     "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
+_LAST_SECOND = 253_402_300_799  # of year 9999
 _FRACTION = re.compile(r"\.(\d+)")
 
 FilterTerms = Mapping[str, Sequence[str]]
@@ -126,6 +127,8 @@ def parse_time_ns(text: str, *, name: str, now_ns: int) -> int:
     if found := _UNIX_TIME.fullmatch(text):
         seconds, fraction = found.group(1), found.group(2) or ""
         sign = -1 if seconds.startswith("-") else 1
+        if abs(int(seconds)) > _LAST_SECOND:
+            raise InvalidRequestError(f"invalid value {text!r} for {name!r}: no such time")
         return int(seconds) * 10**9 + sign * int(fraction.ljust(9, "0"))
     if _DURATION.fullmatch(text):
         parts = _DURATION_PART.findall(text)

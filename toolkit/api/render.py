@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from toolkit.api.render_host import host_config
 from toolkit.api.render_network import endpoints, network_settings, ports_of_list
 from toolkit.api.times import human_duration, rfc3339_nano, unix_seconds
+from toolkit.engine.files import ContainerFiles
 from toolkit.engine.model import State
 
 if TYPE_CHECKING:
@@ -45,12 +46,19 @@ class Sizes:
     rootfs_bytes: int
 
 
+def size_fields(sizes: Sizes) -> dict[str, int]:
+    """Return what list entries and inspect documents say about sizes."""
+    return {"SizeRw": sizes.rw_bytes, "SizeRootFs": sizes.rootfs_bytes}
+
+
 def shown_status(state: ContainerState) -> str:
     """Return docker's word for a state."""
     return str(_SHOWN.get(state.status, state.status))
 
 
-def list_entry(record: ContainerRecord, *, image: str, now: datetime, places: Places) -> dict[str, Any]:
+def list_entry(
+    record: ContainerRecord, *, image: str, now: datetime, places: Places
+) -> dict[str, Any]:
     """Return a container as ``GET /containers/json`` shows it.
 
     Args:
@@ -80,7 +88,10 @@ def list_entry(record: ContainerRecord, *, image: str, now: datetime, places: Pl
 def command_line(record: ContainerRecord) -> str:
     """Return the program and its arguments in one line."""
     return " ".join(
-        [record.path, *(f"'{argument}'" if " " in argument else argument for argument in record.args)]
+        [
+            record.path,
+            *(f"'{argument}'" if " " in argument else argument for argument in record.args),
+        ]
     )
 
 
@@ -110,7 +121,7 @@ def inspect(
     record: ContainerRecord, *, places: Places, exec_ids: list[str], sizes: Sizes | None
 ) -> dict[str, Any]:
     """Return a container as ``GET /containers/{name}/json`` shows it."""
-    container_dir = places.instance.containers_dir / record.id
+    files = ContainerFiles.of(places.instance, record.id)
     document = {
         "Id": record.id,
         "Created": rfc3339_nano(record.created),
@@ -118,10 +129,10 @@ def inspect(
         "Args": record.args,
         "State": state_object(record.state),
         "Image": record.image_id,
-        "ResolvConfPath": str(container_dir / "resolv.conf"),
-        "HostnamePath": str(container_dir / "hostname"),
-        "HostsPath": str(container_dir / "hosts"),
-        "LogPath": str(container_dir / f"{record.id}-json.log"),
+        "ResolvConfPath": str(files.resolv_conf),
+        "HostnamePath": str(files.hostname),
+        "HostsPath": str(files.hosts),
+        "LogPath": str(files.log),
         "Name": f"/{record.name}",
         "RestartCount": record.state.restart_count,
         "Driver": record.driver,
@@ -137,7 +148,7 @@ def inspect(
         "NetworkSettings": network_settings(record, places.instance),
     }
     if sizes is not None:
-        document |= {"SizeRw": sizes.rw_bytes, "SizeRootFs": sizes.rootfs_bytes}
+        document |= size_fields(sizes)
     return document
 
 

@@ -12,7 +12,7 @@ from toolkit.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.images import Image
+    from toolkit.images.image import Image
 
 _VIRTUAL_SIZE_UNTIL = (1, 44)
 _NO_NAMES_SINCE = (1, 43)
@@ -20,9 +20,9 @@ _NO_NAMES_SINCE = (1, 43)
 
 def list_entry(image: Image, names: Sequence[str], *, version: tuple[int, int]) -> dict[str, Any]:
     """Return an image as ``GET /images/json`` shows it to a client of some version."""
-    tags, digests = split_names(names)
-    if not tags and not digests and version < _NO_NAMES_SINCE:
-        tags, digests = ["<none>:<none>"], ["<none>@<none>"]
+    tags, digests = list(names), list(image.digests)
+    if not tags and version < _NO_NAMES_SINCE:
+        tags, digests = ["<none>:<none>"], digests or ["<none>@<none>"]
     entry = {
         "Id": image.id,
         "ParentId": image.parent or "",
@@ -31,7 +31,7 @@ def list_entry(image: Image, names: Sequence[str], *, version: tuple[int, int]) 
         "Created": unix_seconds(image.created),
         "Size": image.size_bytes,
         "SharedSize": -1,
-        "Labels": image.config.get("Labels") or {},
+        "Labels": labels_of(image),
         "Containers": -1,
     }
     if version < _VIRTUAL_SIZE_UNTIL:
@@ -39,23 +39,22 @@ def list_entry(image: Image, names: Sequence[str], *, version: tuple[int, int]) 
     return entry
 
 
-def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return names with a tag, and names with a digest."""
-    return (
-        [name for name in names if "@" not in name],
-        [name for name in names if "@" in name],
-    )
+def labels_of(image: Image) -> dict[str, str]:
+    """Return an image's labels; what somebody else wrote there and is no text is left out."""
+    labels = image.config.get("Labels")
+    if not isinstance(labels, dict):
+        return {}
+    return {key: value for key, value in labels.items() if isinstance(value, str)}
 
 
-def inspect_object(image: Image) -> dict[str, Any]:
+def inspect_object(image: Image, driver_name: str) -> dict[str, Any]:
     """Return an image as ``GET /images/{name}/json`` shows it."""
-    tags, digests = split_names(image.references)
     return {
         "Id": image.id,
-        "RepoTags": tags,
-        "RepoDigests": digests,
+        "RepoTags": image.references,
+        "RepoDigests": image.digests,
         "Parent": image.parent or "",
-        "Comment": _last_comment(image),
+        "Comment": image.comment,
         "Created": rfc3339_nano(image.created),
         "Container": "",
         "ContainerConfig": None,
@@ -66,29 +65,28 @@ def inspect_object(image: Image) -> dict[str, Any]:
         "Os": image.os,
         "Size": image.size_bytes,
         "VirtualSize": image.size_bytes,
-        "GraphDriver": {"Name": "overlay", "Data": None},
+        "GraphDriver": {"Name": driver_name, "Data": None},
         "RootFS": {"Type": "layers", "Layers": image.diff_ids},
         "Metadata": {"LastTagTime": NEVER},
     }
 
 
-def _last_comment(image: Image) -> str:
-    """Return what the image's newest history entry says."""
-    return str(image.history[-1].get("comment", "")) if image.history else ""
-
-
 def history(image: Image) -> list[dict[str, Any]]:
-    """Return an image's history, newest first; what has no image of its own is ``<missing>``."""
+    """Return an image's history, newest first; what has no image of its own is ``<missing>``.
+
+    Sizes are known where one layer is the whole image; other steps say 0.
+    """
     entries = []
     for position, step in enumerate(reversed(image.history)):
         is_image = position == 0
+        is_whole = len(image.diff_ids) == 1 and not step.get("empty_layer")
         entries.append(
             {
                 "Id": image.id if is_image else "<missing>",
                 "Created": _created(step, image),
                 "CreatedBy": str(step.get("created_by", "")),
-                "Tags": list(image.references) or None if is_image else None,
-                "Size": 0,
+                "Tags": image.references or None if is_image else None,
+                "Size": image.size_bytes if is_whole else 0,
                 "Comment": str(step.get("comment", "")),
             }
         )

@@ -4,35 +4,31 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit import __version__
 from toolkit.api.router import MAXIMUM_VERSION, MINIMUM_VERSION, version_text
-from toolkit.api.times import rfc3339_nano
+from toolkit.api.times import NEVER, rfc3339_nano
 from toolkit.config import BACKENDS
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from toolkit.engine.info import EngineInfo
 
-    from toolkit.api.facade import EngineInfo
-    from toolkit.config import Instance
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_INDEX: Final = "https://index.docker.io/v1/"
 
 
-def version_object(kernel_version: str) -> dict[str, Any]:
+def version_object(info: EngineInfo) -> dict[str, Any]:
     """Return what ``GET /version`` shows."""
-    api_version, oldest = version_text(MAXIMUM_VERSION), version_text(MINIMUM_VERSION)
-    architecture = go_architecture(platform.machine())
     details = {
-        "ApiVersion": api_version,
-        "Arch": architecture,
-        "BuildTime": "",
+        "ApiVersion": version_text(MAXIMUM_VERSION),
+        "Arch": _ARCHITECTURES.get(info.architecture, info.architecture),
+        "BuildTime": NEVER,
         "Experimental": "false",
-        "GitCommit": "",
-        "GoVersion": f"python {platform.python_version()}",
-        "KernelVersion": kernel_version,
-        "MinAPIVersion": oldest,
+        "GitCommit": "none",
+        "GoVersion": f"python{platform.python_version()}",
+        "KernelVersion": info.kernel_version,
+        "MinAPIVersion": version_text(MINIMUM_VERSION),
         "Os": "linux",
     }
     return {
@@ -44,6 +40,84 @@ def version_object(kernel_version: str) -> dict[str, Any]:
     }
 
 
-def go_architecture(machine: str) -> str:
-    """Return docker's word for a machine."""
-    return _ARCHITECTURES.get(machine, machine)
+def info_object(info: EngineInfo, listener_count: int) -> dict[str, Any]:
+    """Return what ``GET /info`` shows."""
+    return {
+        **_counts(info),
+        **_abilities(info),
+        "ID": info.id,
+        "Name": info.host_name,
+        "Driver": info.driver,
+        "DriverStatus": info.driver_status,
+        "DockerRootDir": info.data_dir,
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["host", "null"],
+            "Authorization": None,
+            "Log": ["json-file"],
+        },
+        "Debug": False,
+        "SystemTime": rfc3339_nano(info.system_time),
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": str(info.cgroup_version),
+        "NEventsListener": listener_count,
+        "KernelVersion": info.kernel_version,
+        "OperatingSystem": info.operating_system,
+        "OSVersion": info.os_version,
+        "OSType": "linux",
+        "Architecture": info.architecture,
+        "IndexServerAddress": _INDEX,
+        "RegistryConfig": None,
+        "GenericResources": None,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Labels": [f"toolkit.instance={info.instance_name}"],
+        "ExperimentalBuild": False,
+        "ServerVersion": __version__,
+        "Runtimes": {backend: {"path": backend} for backend in BACKENDS},
+        "DefaultRuntime": info.backend,
+        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive"},
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": "",
+        "ContainerdCommit": {"ID": "", "Expected": ""},
+        "RuncCommit": {"ID": "", "Expected": ""},
+        "InitCommit": {"ID": "", "Expected": ""},
+        "SecurityOptions": info.security_options,
+        "Warnings": info.warnings or None,
+    }
+
+
+def _counts(info: EngineInfo) -> dict[str, int]:
+    """Return how many of everything there are."""
+    return {
+        "Containers": info.containers,
+        "ContainersRunning": info.containers_running,
+        "ContainersPaused": info.containers_paused,
+        "ContainersStopped": info.containers_stopped,
+        "Images": info.images,
+        "NFd": info.open_descriptors,
+        "NGoroutines": info.tasks,
+        "NCPU": info.cpu_count,
+        "MemTotal": info.memory_bytes,
+    }
+
+
+def _abilities(info: EngineInfo) -> dict[str, bool]:
+    """Return what this host can limit and do."""
+    limits = info.limits
+    return {
+        "MemoryLimit": limits.memory,
+        "SwapLimit": limits.swap,
+        "CpuCfsPeriod": limits.cpu_quota,
+        "CpuCfsQuota": limits.cpu_quota,
+        "CPUShares": limits.cpu_shares,
+        "CPUSet": limits.cpuset,
+        "PidsLimit": limits.pids,
+        "OomKillDisable": limits.oom_kill_disable,
+        "IPv4Forwarding": info.ipv4_forwarding,
+        "BridgeNfIptables": info.bridge_nf_iptables,
+        "BridgeNfIp6tables": info.bridge_nf_ip6tables,
+    }

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from toolkit.api.query import Query
 from toolkit.errors import InvalidRequestError, ToolkitError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
     from _typeshed import WriteableBuffer
+
+    from toolkit.api.query import Query
 
 JSON = "application/json"
 _SDK_GAP_SECONDS = 0.003
@@ -141,9 +143,7 @@ class Request:
         while part := await self.wire.receive_body():
             yield part
 
-    async def stream(
-        self, content_type: str = JSON, *, status: int = 200
-    ) -> ResponseStream:
+    async def stream(self, content_type: str = JSON, *, status: int = 200) -> ResponseStream:
         """Send the head of a streamed response now, and return where to write the rest."""
         self.has_answered = True
         await self.wire.send_head(status, [("Content-Type", content_type)])

@@ -181,5 +181,3 @@ def check_version(version: tuple[int, int]) -> None:
 def version_text(version: tuple[int, int]) -> str:
     """Return a version as it is written."""
     return f"{version[0]}.{version[1]}"
-
-

@@ -11,13 +11,15 @@ import os
 import secrets
 import socket
 import stat
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.api.application import COMMON_HEADERS
 from toolkit.api.connection import Connection, Limits, Serve
 from toolkit.errors import HostError, InstanceLockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ def _check_free(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise SocketPathError(path, "there is something that is not a socket; remove it yourself")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
+        probe.settimeout(0)
         failure = probe.connect_ex(os.fspath(path))
     if failure not in {errno.ECONNREFUSED, errno.ENOENT}:
         raise InstanceLockedError(f"another engine answers on {path}")
@@ -90,7 +92,7 @@ def _bind_and_rename(path: Path, group_id: int) -> socket.socket:
         if group_id >= 0:
             os.chown(address, 0, group_id)
         listener.listen(_BACKLOG)
-        os.rename("s", path, src_dir_fd=nest_fd)  # noqa: PTH104 - by descriptor
+        os.rename("s", path, src_dir_fd=nest_fd)
     except BaseException:
         listener.close()
         (nest / "s").unlink(missing_ok=True)
@@ -146,7 +148,7 @@ class Server:
 
     async def listen(self, listener: socket.socket) -> None:
         """Serve whoever connects."""
-        listener.setblocking(False)
+        listener.settimeout(0)
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(self._connection, sock=listener)
         self._servers.append(server)

@@ -16,10 +16,8 @@ def rfc3339_nano(moment: datetime | None) -> str:
     """Return a time as Go's RFC3339Nano does: UTC, no zeros at the end; never is year 1."""
     if moment is None:
         return NEVER
-    text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    if moment.microsecond:
-        text += f".{moment.microsecond:06d}".rstrip("0")
-    return f"{text}Z"
+    text = moment.astimezone(UTC).isoformat().removesuffix("+00:00")
+    return f"{text.rstrip('0') if moment.microsecond else text}Z"
 
 
 def rfc3339_nano_of_ns(time_ns: int) -> str:

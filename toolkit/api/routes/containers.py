@@ -14,7 +14,7 @@ from toolkit.api.filters import (
     has_labels,
     until_ns,
 )
-from toolkit.api.render import Places, Sizes
+from toolkit.api.render import Places, Sizes, size_fields
 from toolkit.api.request import NO_CONTENT, Response, json_response
 from toolkit.engine.model import State
 from toolkit.engine.volumes import VolumeDirectories
@@ -74,23 +74,20 @@ async def list_(engine: EngineFacade, request: Request) -> Response:
     entries = []
     for container in found:
         record = container.record
-        entry = render.list_entry(
-            record, image=_true_name(record, names), now=now, places=places
-        )
+        entry = render.list_entry(record, image=_true_name(record, names), now=now, places=places)
         if query.flag("size"):
-            rw_bytes, rootfs_bytes = await container.sizes()
-            entry |= {"SizeRw": rw_bytes, "SizeRootFs": rootfs_bytes}
+            entry |= size_fields(await sizes_of(engine, container))
         entries.append(entry)
     return json_response(entries)
 
 
 async def _chosen(engine: EngineFacade, terms: FilterTerms) -> list[Container]:
     """Return the containers that the filters let through, newest first."""
-    found = list(await engine.containers())
+    found = list(engine.containers())
     for reference in terms.get("before", ()):
-        found = found[_position(found, await engine.container(reference)) + 1 :]
+        found = found[_position(found, engine.container(reference)) + 1 :]
     for reference in terms.get("since", ()):
-        found = found[: _position(found, await engine.container(reference))]
+        found = found[: _position(found, engine.container(reference))]
     test = container_test(terms, await _ancestors(engine, terms.get("ancestor", ())))
     return [container for container in found if test(container.record)]
 
@@ -123,9 +120,7 @@ async def _ancestors(engine: EngineFacade, names: Sequence[str]) -> set[str]:
 
 async def _image_names(engine: EngineFacade) -> dict[str, str]:
     """Return which image each familiar name means now."""
-    return {
-        name: image.id for image in await engine.images.list() for name in image.references
-    }
+    return {name: image.id for image in await engine.images.list() for name in image.references}
 
 
 def _true_name(record: ContainerRecord, names: dict[str, str]) -> str:
@@ -135,13 +130,22 @@ def _true_name(record: ContainerRecord, names: dict[str, str]) -> str:
     return record.image_id if meant is not None and meant != record.image_id else typed
 
 
+async def sizes_of(engine: EngineFacade, container: Container) -> Sizes:
+    """Return what a container takes: its own layer, and that with its image."""
+    rw_bytes = await container.rw_size_bytes()
+    try:
+        image_bytes = (await engine.images.inspect(container.record.image_id)).size_bytes
+    except NotFoundError:  # removed by force
+        image_bytes = 0
+    return Sizes(rw_bytes=rw_bytes, rootfs_bytes=rw_bytes + image_bytes)
+
+
 async def inspect(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /containers/{name}/json``."""
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     sizes = None
     if request.query.flag("size"):
-        rw_bytes, rootfs_bytes = await container.sizes()
-        sizes = Sizes(rw_bytes=rw_bytes, rootfs_bytes=rootfs_bytes)
+        sizes = await sizes_of(engine, container)
     return json_response(
         render.inspect(
             container.record,
@@ -159,14 +163,14 @@ async def start(engine: EngineFacade, request: Request) -> Response:
             "starting container with non-empty request body was deprecated since API v1.22 "
             "and removed in v1.24"
         )
-    await (await engine.container(request.name)).start()
+    await engine.container(request.name).start()
     return NO_CONTENT
 
 
 async def stop(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/stop``."""
     seconds = request.query.number("t")
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     await container.stop(seconds, request.query.text("signal"))
     return NO_CONTENT
 
@@ -174,40 +178,40 @@ async def stop(engine: EngineFacade, request: Request) -> Response:
 async def restart(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/restart``."""
     seconds = request.query.number("t")
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     await container.restart(seconds, request.query.text("signal"))
     return NO_CONTENT
 
 
 async def kill(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/kill``."""
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     await container.kill(request.query.text("signal"))
     return NO_CONTENT
 
 
 async def pause(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/pause``."""
-    await (await engine.container(request.name)).pause()
+    await engine.container(request.name).pause()
     return NO_CONTENT
 
 
 async def unpause(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/unpause``."""
-    await (await engine.container(request.name)).unpause()
+    await engine.container(request.name).unpause()
     return NO_CONTENT
 
 
 async def rename(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/rename``."""
-    await (await engine.container(request.name)).rename(request.query.text("name"))
+    await engine.container(request.name).rename(request.query.text("name"))
     return NO_CONTENT
 
 
 async def resize(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/resize``."""
     rows, columns = size_of(request)
-    await (await engine.container(request.name)).resize(rows, columns)
+    await engine.container(request.name).resize(rows, columns)
     return Response()
 
 
@@ -225,7 +229,7 @@ async def update(engine: EngineFacade, request: Request) -> Response:
     body = schemas.read_body(await request.json_body(), schemas.Resources)
     wire = body.restart_policy
     policy = decode.restart_policy(wire) if wire is not None and wire.name else None
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     warnings = await container.update(decode.limits(body), policy)
     return json_response({"Warnings": warnings})
 
@@ -235,7 +239,7 @@ async def remove(engine: EngineFacade, request: Request) -> Response:
     query = request.query
     if query.flag("link"):
         raise InvalidRequestError("links between containers are not available yet")
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     await container.remove(force=query.flag("force"), volumes=query.flag("v"))
     return NO_CONTENT
 
@@ -245,7 +249,7 @@ async def prune(engine: EngineFacade, request: Request) -> Response:
     terms = request.query.filters(PRUNE_FILTERS)
     before = until_ns(terms.get("until", ()), time.time_ns())
     removed, freed = [], 0
-    for container in await engine.containers():
+    for container in engine.containers():
         record = container.record
         if record.state.status not in {State.CREATED, State.EXITED, State.DEAD}:
             continue
@@ -253,7 +257,7 @@ async def prune(engine: EngineFacade, request: Request) -> Response:
             continue
         if not _is_wanted(record.spec.labels, terms):
             continue
-        rw_bytes, _ = await container.sizes()
+        rw_bytes = await container.rw_size_bytes()
         try:
             await container.remove(force=False, volumes=False)
         except (ConflictError, NotFoundError):  # started, or removed by another, meanwhile
@@ -269,5 +273,3 @@ def _is_wanted(labels: dict[str, str], terms: FilterTerms) -> bool:
     return has_labels(labels, terms.get("label", ())) and not (
         unwanted and any(has_labels(labels, [text]) for text in unwanted)
     )
-
-

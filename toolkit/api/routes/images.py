@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolkit.api.changes import config_of_changes
 from toolkit.api.filters import PRUNE_FILTERS, has_labels, reference_test, until_ns
-from toolkit.api.render_image import history, inspect_object, list_entry
+from toolkit.api.render_image import history, inspect_object, labels_of, list_entry
 from toolkit.api.request import BodyFile, Response, json_response
 from toolkit.api.routes.unavailable import NotAvailableError
 from toolkit.errors import ConflictError, InvalidRequestError
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
 
-    from toolkit.api.facade import EngineFacade, Removed
+    from toolkit.api.facade import EngineFacade
     from toolkit.api.query import FilterTerms
     from toolkit.api.request import Request
-    from toolkit.images import Image
+    from toolkit.engine.images import RemovedImage
+    from toolkit.images.image import Image
 
 _FILTERS = frozenset({"reference", "dangling", "label", "before", "since", "until"})
 _BUFFER_BYTES = 1024 * 1024
@@ -66,16 +67,10 @@ async def _chosen(
     return [image for image in images if has_labels(labels_of(image), labels)]
 
 
-def labels_of(image: Image) -> dict[str, str]:
-    """Return an image's labels."""
-    labels = image.config.get("Labels")
-    return labels if isinstance(labels, dict) else {}
-
-
 async def inspect(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /images/{name}/json``."""
     image = await engine.images.inspect(request.name)
-    return json_response(inspect_object(image))
+    return json_response(inspect_object(image, engine.instance.storage_driver))
 
 
 async def show_history(engine: EngineFacade, request: Request) -> Response:
@@ -134,11 +129,10 @@ async def remove(engine: EngineFacade, request: Request) -> Response:
     return json_response(removed_objects(removed))
 
 
-def removed_objects(removed: Iterable[Removed]) -> list[dict[str, Any]]:
+def removed_objects(removed: Iterable[RemovedImage]) -> list[dict[str, Any]]:
     """Return what a removal took away, as docker lists it."""
     return [
-        {"Untagged": one.untagged} if one.untagged else {"Deleted": one.deleted}
-        for one in removed
+        {"Untagged": one.untagged} if one.untagged else {"Deleted": one.deleted} for one in removed
     ]
 
 

@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.api.request import json_response
+from toolkit.api.facade import Measured
+from toolkit.api.render_stats import Sample, stats_object
+from toolkit.api.request import JSON, json_response
+from toolkit.api.routes.unavailable import NotAvailableError
 from toolkit.engine.model import State
 from toolkit.errors import HostError, InvalidRequestError, NotRunningError
 
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
     from toolkit.api.request import Request, Response
 
 _DEFAULT_PS = "-ef"
+_SAMPLE_SECONDS = 1.0
 _ALIVE = frozenset({State.RUNNING, State.PAUSED})
 
 
@@ -28,7 +35,7 @@ class ProcessListError(HostError):
 async def top(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /containers/{name}/top``."""
     arguments = _ps_words(request.query.text("ps_args") or _DEFAULT_PS)
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     if container.record.state.status not in _ALIVE:
         raise NotRunningError(container.record.id)
     pids = {str(pid) for pid in await container.pids()}
@@ -77,3 +84,45 @@ def parse_ps(output: str) -> tuple[list[str], list[list[str]]]:
     titles = lines[0].split()
     rows = (line.split(maxsplit=len(titles) - 1) for line in lines[1:])
     return titles, [row for row in rows if len(row) == len(titles)]
+
+
+async def stats(engine: EngineFacade, request: Request) -> None:
+    """Serve ``GET /containers/{name}/stats``: one object, or one each second."""
+    container = engine.container(request.name)
+    if not isinstance(container, Measured):
+        raise NotAvailableError("measuring what a container uses is not available yet")
+    streams = request.query.flag("stream", default=True)
+    sample = await _measure(container)
+    out = await request.stream(JSON)
+    previous = None
+    if not streams and not request.query.flag("one-shot") and sample.stats is not None:
+        previous = sample
+        await asyncio.sleep(_SAMPLE_SECONDS)
+        sample = await _measure(container)
+    await out.write_json(stats_object(container.record, sample, previous), end=b"\n")
+    while streams:
+        await asyncio.sleep(_SAMPLE_SECONDS)
+        previous, sample = sample, await _measure(container)
+        await out.write_json(stats_object(container.record, sample, previous), end=b"\n")
+
+
+async def _measure(container: Measured) -> Sample:
+    """Return what a container has used until now."""
+    try:
+        used = await container.stats()
+    except NotRunningError:
+        return Sample(time_ns=time.time_ns())
+    return Sample(
+        time_ns=time.time_ns(),
+        stats=used,
+        system_cpu_ns=host_cpu_ns(Path("/proc/stat").read_text(encoding="ascii")),
+        online_cpus=os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    )
+
+
+def host_cpu_ns(text: str) -> int:
+    """Return what all CPUs of the host have done, from ``/proc/stat``."""
+    first = text.partition("\n")[0].split()
+    ticks = sum(int(word) for word in first[1:8])  # user to softirq and steal, as docker counts
+    return ticks * 10**9 // os.sysconf("SC_CLK_TCK")

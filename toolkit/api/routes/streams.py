@@ -14,8 +14,9 @@ from toolkit.api.detach_keys import read_detach_keys
 from toolkit.api.filters import EVENT_FILTERS, event_test
 from toolkit.api.framing import frame, stream_type
 from toolkit.api.request import JSON
-from toolkit.engine.model import State
-from toolkit.errors import ConflictError, InvalidRequestError, ToolkitError
+from toolkit.api.times import rfc3339_nano_of_ns
+from toolkit.engine.logs import LogSelection
+from toolkit.errors import InvalidRequestError, ToolkitError
 from toolkit.runtime.protocol import AttachClient
 
 if TYPE_CHECKING:
@@ -34,17 +35,10 @@ _FRACTION_DIGITS = 9
 async def attach(engine: EngineFacade, request: Request) -> None:
     """Serve ``POST /containers/{name}/attach``."""
     query = request.query
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     record = container.record
     keys = read_detach_keys(query.text("detachKeys"))
-    if record.state.status is State.PAUSED:
-        raise ConflictError(
-            f"container {record.id} is paused, unpause the container before attach"
-        )
-    if record.state.status is State.RESTARTING:
-        raise ConflictError(
-            f"container {record.id} is restarting, wait until the container is running"
-        )
+    container.check_attach()
     has_tty = record.spec.has_tty
     with_stdin = query.flag("stdin") and record.spec.open_stdin
 
@@ -86,19 +80,15 @@ async def wait(engine: EngineFacade, request: Request) -> None:
     condition = request.query.text("condition") or "not-running"
     if condition not in _CONDITIONS:
         raise InvalidRequestError(f'invalid condition: "{condition}"')
-    container = await engine.container(request.name)
-    waiting = asyncio.ensure_future(container.wait(condition))
-    try:
-        # One turn of the loop: the wait has begun before the client learns that it has.
-        await asyncio.sleep(0)
-        out = await request.stream(JSON)
-        result = await waiting
-        answer: dict[str, Any] = {"StatusCode": result.exit_code}
-        if result.error:
-            answer["Error"] = {"Message": result.error}
-        await out.write_json(answer, end=b"\n")
-    finally:
-        waiting.cancel()
+    container = engine.container(request.name)
+    # Begun before the head leaves: the client takes the head as leave to start it.
+    waiting = container.begin_wait(condition)
+    out = await request.stream(JSON)
+    result = await asyncio.shield(waiting)
+    answer: dict[str, Any] = {"StatusCode": result.exit_code}
+    if result.error:
+        answer["Error"] = {"Message": result.error}
+    await out.write_json(answer, end=b"\n")
 
 
 async def logs(engine: EngineFacade, request: Request) -> None:
@@ -107,18 +97,17 @@ async def logs(engine: EngineFacade, request: Request) -> None:
     with_stdout, with_stderr = query.flag("stdout"), query.flag("stderr")
     if not (with_stdout or with_stderr):
         raise InvalidRequestError("Bad parameters: you must choose at least one stream")
-    container = await engine.container(request.name)
+    container = engine.container(request.name)
     has_tty = container.record.spec.has_tty
     now_ns = time.time_ns()
-    since_ns = query.time_ns("since", now_ns=now_ns)
-    entries = container.logs(
+    selection = LogSelection(
         stdout=with_stdout,
         stderr=with_stderr,
-        since_ns=since_ns or None,
-        until_ns=query.time_ns("until", now_ns=now_ns) or None,
-        tail=_tail(query.text("tail")),
-        follow=query.flag("follow"),
+        since=_log_time(query.time_ns("since", now_ns=now_ns)),
+        until=_log_time(query.time_ns("until", now_ns=now_ns)),
+        tail_lines=_tail(query.text("tail")),
     )
+    entries = container.logs(selection, follow=query.flag("follow"))
     with_times = query.flag("timestamps")
     out = await request.stream(stream_type(has_tty=has_tty, version=request.version))
     async with closed_after(entries):
@@ -128,6 +117,11 @@ async def logs(engine: EngineFacade, request: Request) -> None:
                 data = f"{padded_time(entry.time)} ".encode() + data
             await out.put(data if has_tty else frame(entry.stream, data))
     await out.flush()
+
+
+def _log_time(time_ns: int | None) -> str:
+    """Return a time as logs have it; 0 and nothing mean none."""
+    return rfc3339_nano_of_ns(time_ns) if time_ns and time_ns > 0 else ""
 
 
 def _tail(text: str) -> int | None:
@@ -181,5 +175,3 @@ def event_object(event: Event) -> dict[str, Any]:
         "time": event.time_ns // 10**9,
         "timeNano": event.time_ns,
     }
-
-

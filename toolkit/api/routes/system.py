@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from toolkit.api import render
+from toolkit.api.render import size_fields
 from toolkit.api.render_image import list_entry
 from toolkit.api.render_system import info_object, version_object
 from toolkit.api.request import Response, json_response
-from toolkit.api.routes.containers import places_of
+from toolkit.api.routes.containers import places_of, sizes_of
+from toolkit.api.times import NEVER, rfc3339_nano
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from toolkit.api.facade import EngineFacade
     from toolkit.api.request import Request
 
+_VOLUME_FILTERS = frozenset({"name", "dangling", "driver", "label"})
 _PING = Response(
     body=b"OK",
     content_type="text/plain; charset=utf-8",
@@ -51,11 +57,11 @@ async def disk_usage(engine: EngineFacade, request: Request) -> Response:
     images = await engine.images.list()
     now, places = render.now_utc(), places_of(engine)
     containers = []
-    for container in await engine.containers():
+    for container in engine.containers():
         record = container.record
-        rw_bytes, rootfs_bytes = await container.sizes()
+        sizes = await sizes_of(engine, container)
         entry = render.list_entry(record, image=record.spec.image, now=now, places=places)
-        containers.append(entry | {"SizeRw": rw_bytes, "SizeRootFs": rootfs_bytes})
+        containers.append(entry | size_fields(sizes))
     users = [entry["ImageID"] for entry in containers]
     return json_response(
         {
@@ -70,3 +76,47 @@ async def disk_usage(engine: EngineFacade, request: Request) -> Response:
             "BuildCache": [],
         }
     )
+
+
+async def volumes(engine: EngineFacade, request: Request) -> Response:
+    """Serve ``GET /volumes``: those that containers have, as nothing else makes any yet."""
+    terms = request.query.filters(_VOLUME_FILTERS)
+    place = places_of(engine).volume_dir
+    names = {
+        mount.source
+        for container in engine.containers()
+        for mount in container.record.mounts
+        if mount.kind == "volume" and mount.source
+    }
+    if "name" in terms:
+        names = {name for name in names if any(part in name for part in terms["name"])}
+    if "dangling" in terms and {"true", "1"}.intersection(terms["dangling"]):
+        names = set()
+    if terms.get("label") or any(driver != "local" for driver in terms.get("driver", ())):
+        names = set()
+    return json_response(
+        {
+            "Volumes": [
+                {
+                    "Name": name,
+                    "Driver": "local",
+                    "Mountpoint": str(place(name)),
+                    "CreatedAt": _created(place(name)),
+                    "Labels": None,
+                    "Scope": "local",
+                    "Options": None,
+                }
+                for name in sorted(names)
+            ],
+            "Warnings": None,
+        }
+    )
+
+
+def _created(directory: Path) -> str:
+    """Return when a directory was made, as near as the file system tells."""
+    try:
+        seconds = directory.parent.stat().st_mtime
+    except OSError:
+        return NEVER
+    return rfc3339_nano(datetime.fromtimestamp(int(seconds), UTC))
