@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.engine_http import Answer, CannedEngine
 from toolkit.bootstrap.errors import BusyboxMissingError
 from toolkit.config import Instance
 from toolkit.errors import MachineError
@@ -79,3 +80,13 @@ def test_down_without_an_engine_removes_what_is_there(
 def test_status_of_no_engine_says_how_to_get_one(machine: ThisMachine, said: list[str]) -> None:
     assert machine.status() is False
     assert said == ["engine of instance tku5: does not run (invoke up)"]
+
+
+def test_down_goes_on_when_the_engine_is_out_of_order(
+    machine: ThisMachine, said: list[str]
+) -> None:
+    machine.instance.run_dir.mkdir()
+    broken: dict[str, Answer] = {"GET /containers/json": (500, {"message": "no store"})}
+    with CannedEngine(broken).serving(machine.instance.socket_path):
+        machine.remove_containers(keep=False)
+    assert said == ["the engine cannot remove its containers (no store); doing it without it"]

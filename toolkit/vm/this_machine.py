@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from toolkit.bootstrap import bootstrap_image
-from toolkit.errors import EngineUnreachableError, MachineError
+from toolkit.errors import EngineUnreachableError, MachineError, ToolkitError
 from toolkit.vm import doctor, packages
 from toolkit.vm.engine_process import EngineProcess
 from toolkit.vm.first_container import FirstContainer
@@ -91,11 +91,7 @@ class ThisMachine:
         """
         if not self.host.is_root:
             raise MachineError("down: run as root, as up was")
-        try:
-            removed = FirstContainer.on(self.instance).clear(keep=keep_data)
-            self.say(f"containers {'stopped' if keep_data else 'removed'}: {removed}")
-        except EngineUnreachableError:
-            self.say("no engine answers; removing what it left")
+        self.remove_containers(keep=keep_data)
         stopped = self.engine.stop()
         self.say("engine stopped" if stopped else "no engine ran")
         leftovers = Leftovers(self.instance)
@@ -104,6 +100,16 @@ class ThisMachine:
             if os.path.commonpath([path, "/sys"]) != "/sys":
                 self.say(f"removed {path}")
         self.say("system packages stay installed")
+
+    def remove_containers(self, *, keep: bool) -> None:
+        """Have the engine remove its containers, or only stop them to *keep* them."""
+        try:
+            count = FirstContainer.on(self.instance).clear(keep=keep)
+            self.say(f"containers {'stopped' if keep else 'removed'}: {count}")
+        except EngineUnreachableError:
+            self.say("no engine answers; removing what it left")
+        except ToolkitError as error:  # an engine that is out of order has to go all the same
+            self.say(f"the engine cannot remove its containers ({error}); doing it without it")
 
     def status(self) -> bool:
         """Tell whether the engine runs, and what; return whether it answers."""
