@@ -105,7 +105,14 @@ class CgroupHost:
         """
         if self._unified is not None and self.version == 2:  # noqa: PLR2004 - the version is a number
             return CgroupV2(path, self._unified)
-        return CgroupV1(path, self._by_controller, self._unified)
+        # Not in the unified hierarchy beside it: a group there cannot be renamed, and
+        # moving a process in would cost each start the grace period that a slot has saved.
+        return CgroupV1(path, self._by_controller, None)
+
+    def children(self, parent: str) -> list[str]:
+        """Return the paths of the groups directly below *parent*, in any hierarchy."""
+        names = {name for tree in self._trees for name in tree.children(parent)}
+        return [f"{parent}/{name}" for name in sorted(names)]
 
     def close(self) -> None:
         """Close the mounts' descriptors; groups of this host are of no use then."""
