@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import platform
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -333,4 +334,5 @@ def _write_cached(cache_dir: Path | None, key: str, program: bytes) -> None:
         temporary.write_bytes(hashlib.sha256(program).digest() + program)
         temporary.replace(cache_dir / f"{key}.bpf")
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
