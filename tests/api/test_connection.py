@@ -53,8 +53,8 @@ def converse(serve: Serve, talk: Talk, limits: Limits | None = None) -> Any:
 
     async def run() -> Any:
         near, far = socket.socketpair()
-        far.setblocking(False)
-        near.setblocking(False)
+        far.settimeout(0)
+        near.settimeout(0)
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(
             lambda: Connection(serve, headers=[("Server", "test")], limits=limits), near
@@ -125,7 +125,9 @@ def test_tells_a_waiting_client_to_go_on() -> None:
 
 BAD_REQUESTS = {
     "no request at all": b"\x00\x01\x02\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"
+    ),
     "length and chunks": (
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"

@@ -54,7 +54,7 @@ class Application:
             raise
         except ToolkitError as error:
             return self._answer(request, error, error.status)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a defect is an answer, not a dead client
             _log.exception("%s %s failed", request.method, request.path)
             return self._answer(request, error, _SERVER_ERROR)
 

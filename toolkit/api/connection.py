@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
                 await self._end_stream()
         except (ClientGoneError, ConnectionError, asyncio.CancelledError):
             self._abort_transport()
-        except Exception:
+        except Exception:  # noqa: BLE001 - one answer broke; the engine goes on
             _log.exception("%s %s: the answer broke", request.method, request.path)
             self._abort_transport()
         else:

@@ -189,16 +189,16 @@ class EngineFacade(Protocol):
     async def create_container(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:
         """Make a container; also warnings."""
 
-    def container(self, reference: str) -> Container:
+    async def container(self, reference: str) -> Container:
         """Return one by name, id or unique prefix."""
 
-    def containers(self) -> Sequence[Container]:
+    async def containers(self) -> Sequence[Container]:
         """Return all, newest first."""
 
     async def create_exec(self, reference: str, spec: ExecSpec) -> ExecId:
         """Make an exec."""
 
-    def exec(self, reference: str) -> Exec:
+    async def exec(self, reference: str) -> Exec:
         """Return one."""
 
     async def info(self) -> EngineInfo:

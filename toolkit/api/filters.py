@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from toolkit.api.query import parse_time_ns
 from toolkit.api.render import shown_status
+from toolkit.engine.model import ContainerRecord
 from toolkit.errors import InvalidRequestError
 
+Test = Callable[[ContainerRecord], bool]
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from toolkit.api.query import FilterTerms
     from toolkit.engine.events import Event
-    from toolkit.engine.model import ContainerRecord
 
 CONTAINER_FILTERS: Final = frozenset({
     "ancestor", "before", "expose", "exited", "health", "id", "is-task", "label", "name",
@@ -56,56 +59,71 @@ def _container_term(
     key: str, values: Sequence[str], ancestors: frozenset[str]
 ) -> Callable[[ContainerRecord], bool] | None:
     """Return the test for one key of container filters."""
-    match key:
-        case "name":
-            patterns = [_pattern(value) for value in values]
-            return lambda record: any(
-                pattern.search(record.name) or pattern.search(f"/{record.name}")
-                for pattern in patterns
-            )
-        case "id":
-            return lambda record: any(record.id.startswith(value) for value in values)
-        case "status":
-            statuses = _statuses(values)
-            return lambda record: shown_status(record.state) in statuses
-        case "exited":
-            codes = {_code(value) for value in values}
-            return lambda record: (
-                shown_status(record.state) == "exited" and record.state.exit_code in codes
-            )
-        case "label":
-            return lambda record: has_labels(record.spec.labels, values)
-        case "ancestor":
-            return lambda record: record.image_id in ancestors or record.spec.image in values
-        case _:
-            return _rarer_container_term(key, values)
+    if key == "ancestor":
+        return lambda record: record.image_id in ancestors or record.spec.image in values
+    make = _CONTAINER_TERMS.get(key)
+    return make(values) if make is not None else None
 
 
-def _rarer_container_term(
-    key: str, values: Sequence[str]
-) -> Callable[[ContainerRecord], bool] | None:
-    """Return the test for one of the keys that few ask for."""
-    match key:
-        case "network":
-            return lambda record: record.spec.host.network_mode in values
-        case "volume":
-            return lambda record: any(
-                mount.source in values or mount.target in values for mount in record.mounts
-            )
-        case "expose":
-            ports = {_full_port(value) for value in values}
-            return lambda record: not ports.isdisjoint(record.spec.exposed_ports)
-        case "publish":
-            ports = {_full_port(value) for value in values}
-            return lambda record: not ports.isdisjoint(record.spec.host.published_ports)
-        case "health":
-            if unknown := set(values) - _HEALTH:
-                raise InvalidRequestError(f"invalid filter 'health={min(unknown)}'")
-            return lambda _: "none" in values
-        case "is-task":
-            return lambda _: "false" in values
-        case _:
-            return None
+def _name_term(values: Sequence[str]) -> Test:
+    """Names match as regular expressions, with the slash and without."""
+    patterns = [_pattern(value) for value in values]
+    return lambda record: any(
+        pattern.search(record.name) or pattern.search(f"/{record.name}") for pattern in patterns
+    )
+
+
+def _status_term(values: Sequence[str]) -> Test:
+    """States are docker's words."""
+    statuses = _statuses(values)
+    return lambda record: shown_status(record.state) in statuses
+
+
+def _exited_term(values: Sequence[str]) -> Test:
+    """Exit codes are those of containers that have ended."""
+    codes = {_code(value) for value in values}
+    return lambda record: shown_status(record.state) == "exited" and record.state.exit_code in codes
+
+
+def _volume_term(values: Sequence[str]) -> Test:
+    """Volumes are meant by name, source or target."""
+    return lambda record: any(
+        mount.source in values or mount.target in values for mount in record.mounts
+    )
+
+
+def _expose_term(values: Sequence[str]) -> Test:
+    """Exposed ports."""
+    ports = {_full_port(value) for value in values}
+    return lambda record: not ports.isdisjoint(record.spec.exposed_ports)
+
+
+def _publish_term(values: Sequence[str]) -> Test:
+    """Published ports, by the container's number."""
+    ports = {_full_port(value) for value in values}
+    return lambda record: not ports.isdisjoint(record.spec.host.published_ports)
+
+
+def _health_term(values: Sequence[str]) -> Test:
+    """No container has a health: none is run."""
+    if unknown := set(values) - _HEALTH:
+        raise InvalidRequestError(f"invalid filter 'health={min(unknown)}'")
+    return lambda _: "none" in values
+
+
+_CONTAINER_TERMS: Final[dict[str, Callable[[Sequence[str]], Test]]] = {
+    "name": _name_term,
+    "id": lambda values: lambda record: any(record.id.startswith(value) for value in values),
+    "label": lambda values: lambda record: has_labels(record.spec.labels, values),
+    "network": lambda values: lambda record: record.spec.host.network_mode in values,
+    "is-task": lambda values: lambda _: "false" in values,
+    "status": _status_term,
+    "exited": _exited_term,
+    "volume": _volume_term,
+    "expose": _expose_term,
+    "publish": _publish_term,
+    "health": _health_term,
+}
 
 
 def has_labels(labels: Mapping[str, str], wanted: Sequence[str]) -> bool:
@@ -137,15 +155,20 @@ def _event_term(event: Event, key: str, values: tuple[str, ...]) -> bool:
         case "label":
             return has_labels(event.attributes, values)
         case "image":
-            names = (event.id,) if event.type == "image" else ()
-            names += (event.attributes.get("image", ""), event.attributes.get("name", ""))
-            return any(_same_image(name, value) for name in names[:2] for value in values)
+            return any(_same_image(name, value) for name in _image_names(event) for value in values)
         case _:
             name = event.attributes.get("name", "")
             return event.type == key and any(
                 event.id.startswith(value) or name.startswith(value.removeprefix("/"))
                 for value in values
             )
+
+
+def _image_names(event: Event) -> tuple[str, ...]:
+    """Return what the image of an event is called."""
+    if event.type == "image":
+        return (event.id, event.attributes.get("name", ""))
+    return (event.attributes.get("image", ""),)
 
 
 def _same_image(name: str, wanted: str) -> bool:
@@ -190,12 +213,12 @@ def until_ns(values: Sequence[str], now_ns: int) -> int | None:
 
 def _pattern(text: str) -> re.Pattern[str]:
     """Return a name filter's regular expression."""
+    if len(text) > _MOST_PATTERN:
+        raise InvalidRequestError("invalid filter 'name': the pattern is too long")
     try:
-        if len(text) > _MOST_PATTERN:
-            raise re.error("too long")
         return re.compile(text)
     except re.error as error:
-        raise InvalidRequestError(f"invalid filter 'name={text[:64]}': {error}") from None
+        raise InvalidRequestError(f"invalid filter 'name={text}': {error}") from None
 
 
 def _statuses(values: Sequence[str]) -> frozenset[str]:

@@ -19,10 +19,10 @@ from toolkit.errors import InvalidRequestError
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _MOST_FIELDS = 256
 _UNIX_TIME = re.compile(r"(-?\d{1,12})(?:\.(\d{1,9}))?", re.ASCII)
-_DURATION = re.compile(r"(?:\d{1,12}(?:\.\d{1,9})?(?:ns|us|µs|ms|s|m|h))+", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_DURATION = re.compile(r"(?:\d{1,12}(?:\.\d{1,9})?(?:ns|us|\u00b5s|ms|s|m|h))+", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|\u00b5s|ms|s|m|h)", re.ASCII)
 _UNIT_NS = {
-    "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000,
+    "ns": 1, "us": 1_000, "\u00b5s": 1_000, "ms": 1_000_000,
     "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
 _LAST_SECOND = 253_402_300_799  # of year 9999

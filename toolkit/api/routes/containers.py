@@ -83,11 +83,11 @@ async def list_(engine: EngineFacade, request: Request) -> Response:
 
 async def _chosen(engine: EngineFacade, terms: FilterTerms) -> list[Container]:
     """Return the containers that the filters let through, newest first."""
-    found = list(engine.containers())
+    found = list(await engine.containers())
     for reference in terms.get("before", ()):
-        found = found[_position(found, engine.container(reference)) + 1 :]
+        found = found[_position(found, await engine.container(reference)) + 1 :]
     for reference in terms.get("since", ()):
-        found = found[: _position(found, engine.container(reference))]
+        found = found[: _position(found, await engine.container(reference))]
     test = container_test(terms, await _ancestors(engine, terms.get("ancestor", ())))
     return [container for container in found if test(container.record)]
 
@@ -108,7 +108,9 @@ async def _ancestors(engine: EngineFacade, names: Sequence[str]) -> set[str]:
             found.add((await engine.images.inspect(name)).id)
         except NotFoundError:
             continue
-    parents = {image.id: image.parent for image in await engine.images.list()}
+    parents: dict[str, str | None] = {
+        image.id: image.parent for image in await engine.images.list()
+    }
     for image_id in parents:
         parent: str | None = image_id
         while parent is not None and parent not in found:
@@ -142,7 +144,7 @@ async def sizes_of(engine: EngineFacade, container: Container) -> Sizes:
 
 async def inspect(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /containers/{name}/json``."""
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     sizes = None
     if request.query.flag("size"):
         sizes = await sizes_of(engine, container)
@@ -163,14 +165,14 @@ async def start(engine: EngineFacade, request: Request) -> Response:
             "starting container with non-empty request body was deprecated since API v1.22 "
             "and removed in v1.24"
         )
-    await engine.container(request.name).start()
+    await (await engine.container(request.name)).start()
     return NO_CONTENT
 
 
 async def stop(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/stop``."""
     seconds = request.query.number("t")
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     await container.stop(seconds, request.query.text("signal"))
     return NO_CONTENT
 
@@ -178,40 +180,40 @@ async def stop(engine: EngineFacade, request: Request) -> Response:
 async def restart(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/restart``."""
     seconds = request.query.number("t")
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     await container.restart(seconds, request.query.text("signal"))
     return NO_CONTENT
 
 
 async def kill(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/kill``."""
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     await container.kill(request.query.text("signal"))
     return NO_CONTENT
 
 
 async def pause(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/pause``."""
-    await engine.container(request.name).pause()
+    await (await engine.container(request.name)).pause()
     return NO_CONTENT
 
 
 async def unpause(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/unpause``."""
-    await engine.container(request.name).unpause()
+    await (await engine.container(request.name)).unpause()
     return NO_CONTENT
 
 
 async def rename(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/rename``."""
-    await engine.container(request.name).rename(request.query.text("name"))
+    await (await engine.container(request.name)).rename(request.query.text("name"))
     return NO_CONTENT
 
 
 async def resize(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /containers/{name}/resize``."""
     rows, columns = size_of(request)
-    await engine.container(request.name).resize(rows, columns)
+    await (await engine.container(request.name)).resize(rows, columns)
     return Response()
 
 
@@ -229,7 +231,7 @@ async def update(engine: EngineFacade, request: Request) -> Response:
     body = schemas.read_body(await request.json_body(), schemas.Resources)
     wire = body.restart_policy
     policy = decode.restart_policy(wire) if wire is not None and wire.name else None
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     warnings = await container.update(decode.limits(body), policy)
     return json_response({"Warnings": warnings})
 
@@ -239,7 +241,7 @@ async def remove(engine: EngineFacade, request: Request) -> Response:
     query = request.query
     if query.flag("link"):
         raise InvalidRequestError("links between containers are not available yet")
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     await container.remove(force=query.flag("force"), volumes=query.flag("v"))
     return NO_CONTENT
 
@@ -249,7 +251,7 @@ async def prune(engine: EngineFacade, request: Request) -> Response:
     terms = request.query.filters(PRUNE_FILTERS)
     before = until_ns(terms.get("until", ()), time.time_ns())
     removed, freed = [], 0
-    for container in engine.containers():
+    for container in await engine.containers():
         record = container.record
         if record.state.status not in {State.CREATED, State.EXITED, State.DEAD}:
             continue

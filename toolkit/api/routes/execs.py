@@ -31,7 +31,7 @@ async def start(engine: EngineFacade, request: Request) -> Response | None:
     """Serve ``POST /exec/{name}/start``."""
     raw = await request.json_body() if "content-type" in request.headers else await request.body()
     body = schemas.read_body(raw or b"{}", schemas.ExecStartBody)
-    session = engine.exec(request.name)
+    session = await engine.exec(request.name)
     await _check_startable(engine, session, request.name)
     if body.detach:
         await session.start(None)
@@ -60,7 +60,7 @@ async def _check_startable(engine: EngineFacade, session: Exec, exec_id: str) ->
         raise ConflictError(f"Error: Exec command {exec_id} is already running")
     if session.exit_code is not None:
         raise ConflictError(f"Error: Exec command {exec_id} has already run")
-    state = engine.container(session.container_id).record.state
+    state = (await engine.container(session.container_id)).record.state
     if state.status is State.PAUSED:
         raise ConflictError(
             f"Container {session.container_id} is paused, unpause the container before exec"
@@ -72,13 +72,13 @@ async def _check_startable(engine: EngineFacade, session: Exec, exec_id: str) ->
 async def resize(engine: EngineFacade, request: Request) -> Response:
     """Serve ``POST /exec/{name}/resize``."""
     rows, columns = size_of(request)
-    await engine.exec(request.name).resize(rows, columns)
+    await (await engine.exec(request.name)).resize(rows, columns)
     return Response()
 
 
 async def inspect(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /exec/{name}/json``."""
-    session = engine.exec(request.name)
+    session = await engine.exec(request.name)
     return json_response(
         render.exec_object(
             exec_id=request.name,

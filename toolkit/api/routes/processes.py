@@ -35,7 +35,7 @@ class ProcessListError(HostError):
 async def top(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /containers/{name}/top``."""
     arguments = _ps_words(request.query.text("ps_args") or _DEFAULT_PS)
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     if container.record.state.status not in _ALIVE:
         raise NotRunningError(container.record.id)
     pids = {str(pid) for pid in await container.pids()}
@@ -88,7 +88,7 @@ def parse_ps(output: str) -> tuple[list[str], list[list[str]]]:
 
 async def stats(engine: EngineFacade, request: Request) -> None:
     """Serve ``GET /containers/{name}/stats``: one object, or one each second."""
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     if not isinstance(container, Measured):
         raise NotAvailableError("measuring what a container uses is not available yet")
     streams = request.query.flag("stream", default=True)
@@ -115,10 +115,15 @@ async def _measure(container: Measured) -> Sample:
     return Sample(
         time_ns=time.time_ns(),
         stats=used,
-        system_cpu_ns=host_cpu_ns(Path("/proc/stat").read_text(encoding="ascii")),
+        system_cpu_ns=host_cpu_ns(_host_stat()),
         online_cpus=os.cpu_count() or 1,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     )
+
+
+def _host_stat() -> str:
+    """Return the kernel's counters; a read of memory, not of a disk."""
+    return Path("/proc/stat").read_text(encoding="ascii")
 
 
 def host_cpu_ns(text: str) -> int:

@@ -35,7 +35,7 @@ _FRACTION_DIGITS = 9
 async def attach(engine: EngineFacade, request: Request) -> None:
     """Serve ``POST /containers/{name}/attach``."""
     query = request.query
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     record = container.record
     keys = read_detach_keys(query.text("detachKeys"))
     container.check_attach()
@@ -80,7 +80,7 @@ async def wait(engine: EngineFacade, request: Request) -> None:
     condition = request.query.text("condition") or "not-running"
     if condition not in _CONDITIONS:
         raise InvalidRequestError(f'invalid condition: "{condition}"')
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     # Begun before the head leaves: the client takes the head as leave to start it.
     waiting = container.begin_wait(condition)
     out = await request.stream(JSON)
@@ -97,7 +97,7 @@ async def logs(engine: EngineFacade, request: Request) -> None:
     with_stdout, with_stderr = query.flag("stdout"), query.flag("stderr")
     if not (with_stdout or with_stderr):
         raise InvalidRequestError("Bad parameters: you must choose at least one stream")
-    container = engine.container(request.name)
+    container = await engine.container(request.name)
     has_tty = container.record.spec.has_tty
     now_ns = time.time_ns()
     selection = LogSelection(

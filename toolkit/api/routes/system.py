@@ -57,7 +57,7 @@ async def disk_usage(engine: EngineFacade, request: Request) -> Response:
     images = await engine.images.list()
     now, places = render.now_utc(), places_of(engine)
     containers = []
-    for container in engine.containers():
+    for container in await engine.containers():
         record = container.record
         sizes = await sizes_of(engine, container)
         entry = render.list_entry(record, image=record.spec.image, now=now, places=places)
@@ -82,9 +82,10 @@ async def volumes(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /volumes``: those that containers have, as nothing else makes any yet."""
     terms = request.query.filters(_VOLUME_FILTERS)
     place = places_of(engine).volume_dir
+    containers = await engine.containers()
     names = {
         mount.source
-        for container in engine.containers()
+        for container in containers
         for mount in container.record.mounts
         if mount.kind == "volume" and mount.source
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NotAvailableError(ToolkitError):
-    """This version of the engine does not do that."""
+    """Something that this version of the engine does not do."""
 
     status = 501
 
