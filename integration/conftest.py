@@ -129,7 +129,7 @@ def engine_of_worker(worker_id: str) -> Iterator[Engine]:
     _clear(instance)
     try:
         engine.start()
-        first = FirstContainer(instance, engine.client)
+        first = FirstContainer(engine.client)
         bootstrap_image(engine.client, "busybox")
         assert first.run("busybox", ["echo", "warm"]) == "warm"
         yield engine

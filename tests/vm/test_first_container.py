@@ -31,12 +31,8 @@ def engine_with(
 ) -> Iterator[tuple[FirstContainer, CannedEngine]]:
     instance = Instance(name="tku4", run_dir=directory, data_dir=directory)
     canned = CannedEngine(answers)
-    with canned.serving(instance.socket_path):
-        first = FirstContainer.on(instance)
-        try:
-            yield first, canned
-        finally:
-            first.client.close()
+    with canned.serving(instance.socket_path), FirstContainer.on(instance) as first:
+        yield first, canned
 
 
 def test_run_returns_what_the_program_wrote_and_removes_the_container(tmp_path: Path) -> None:

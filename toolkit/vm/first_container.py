@@ -7,6 +7,7 @@ goes through the engine's API, as any other client's would.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +15,7 @@ from toolkit.client import ApiError, Client
 from toolkit.errors import MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from toolkit.config import Instance
 
@@ -24,16 +25,17 @@ _ANSWER_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class FirstContainer:
-    """The engine of an instance, seen by who has just started it."""
+    """An engine, seen by who has just started it."""
 
-    instance: Instance
     client: Client
 
     @classmethod
-    def on(cls, instance: Instance) -> Self:
-        """Return the engine that listens on an instance's socket."""
+    @contextmanager
+    def on(cls, instance: Instance) -> Iterator[Self]:
+        """Give the engine that listens on an instance's socket, for as long as the block lasts."""
         url = f"unix://{instance.socket_path}"
-        return cls(instance, Client(url, timeout_seconds=_ANSWER_SECONDS))
+        with Client(url, timeout_seconds=_ANSWER_SECONDS) as client:
+            yield cls(client)
 
     def version(self) -> str:
         """Return the engine's version."""

@@ -60,13 +60,12 @@ class ThisMachine:
         started = self.engine.find() is None
         if started:
             self.engine.start()
-        first = FirstContainer.on(self.instance)
-        version = first.version()
-        self.say(f"engine {version} {'started' if started else 'already runs'}")
-        if not first.has_image(BASE_IMAGE):
-            self.say(f"making the image {BASE_IMAGE} from this machine's static busybox")
-            bootstrap_image(first.client, BASE_IMAGE)
-        self.say(f"first container says: {first.run(BASE_IMAGE, ['echo', 'hello'])}")
+        with FirstContainer.on(self.instance) as first:
+            self.say(f"engine {first.version()} {'started' if started else 'already runs'}")
+            if not first.has_image(BASE_IMAGE):
+                self.say(f"making the image {BASE_IMAGE} from this machine's static busybox")
+                bootstrap_image(first.client, BASE_IMAGE)
+            self.say(f"first container says: {first.run(BASE_IMAGE, ['echo', 'hello'])}")
         self.say(f"socket {self.instance.socket_path}")
         self.say(f"export DOCKER_HOST=unix://{self.instance.socket_path}")
         self.say("next: invoke test")
@@ -104,7 +103,8 @@ class ThisMachine:
     def remove_containers(self, *, keep: bool) -> None:
         """Have the engine remove its containers, or only stop them to *keep* them."""
         try:
-            count = FirstContainer.on(self.instance).clear(keep=keep)
+            with FirstContainer.on(self.instance) as first:
+                count = first.clear(keep=keep)
             self.say(f"containers {'stopped' if keep else 'removed'}: {count}")
         except EngineUnreachableError:
             self.say("no engine answers; removing what it left")
@@ -117,9 +117,10 @@ class ThisMachine:
         if identity is None:
             self.say(f"engine of instance {self.instance.name}: does not run (invoke up)")
             return False
-        first = FirstContainer.on(self.instance)
-        self.say(f"engine {first.version()} of instance {self.instance.name}, pid {identity.pid}")
+        with FirstContainer.on(self.instance) as first:
+            version, running, count = first.version(), first.count_running(), first.count()
+        self.say(f"engine {version} of instance {self.instance.name}, pid {identity.pid}")
         self.say(f"socket {self.instance.socket_path}")
-        self.say(f"containers {first.count_running()} running, {first.count()} in all")
+        self.say(f"containers {running} running, {count} in all")
         self.say(f"data {self.instance.data_dir}, log {self.engine.log_path}")
         return True
