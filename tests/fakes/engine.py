@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole engine on fakes: the real store, files, events and rules, no process and no mount."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes.host import FakeCgroups, FakeLayers
+from tests.fakes.supervisor import FakeSupervisor
+from toolkit.config import Instance
+from toolkit.engine.engine import Engine
+from toolkit.engine.model import ContainerSpec
+from toolkit.engine.ports import Parts
+from toolkit.images.references import Reference
+from toolkit.images.store import ImageStore
+from toolkit.storage.layers import LayerStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from toolkit.engine.container import Container
+
+IMAGE = "img"
+
+
+@dataclass
+class World:
+    """What engines of one instance come and go on."""
+
+    dir: Path
+    supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
+    layers: FakeLayers = field(default_factory=FakeLayers)
+    cgroups: FakeCgroups = field(default_factory=FakeCgroups)
+    boot_id: str = "boot-1"
+    image_config: dict[str, Any] = field(default_factory=lambda: {"Cmd": ["true"]})
+
+    @property
+    def instance(self) -> Instance:
+        return Instance(name="test", data_dir=self.dir / "data", run_dir=self.dir / "run")
+
+    def parts(self, instance: Instance) -> Parts:
+        images = ImageStore(instance.data_dir, LayerStore(instance.data_dir, "vfs"))
+        document = {
+            "architecture": "amd64",
+            "config": self.image_config,
+            "created": "2013-12-16T00:00:00Z",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": []},
+        }
+        images.create(document, reference=Reference.parse(IMAGE).with_tag("latest"))
+        return Parts(
+            supervisor=self.supervisor,
+            layers=self.layers,
+            images=images,
+            cgroups=self.cgroups,
+            boot_id=self.boot_id,
+            seccomp_program=lambda kept: f"/filters/{len(kept)}.bpf",
+        )
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[Engine]:
+        """Open an engine, and close it in good order."""
+        engine = Engine(self.instance, make_parts=self.parts)
+        await engine.open()
+        try:
+            yield engine
+        finally:
+            await engine.close()
+
+    @asynccontextmanager
+    async def killed_engine(self) -> AsyncIterator[Engine]:
+        """Open an engine that ends as by SIGKILL: nothing is written after the block."""
+        engine = Engine(self.instance, make_parts=self.parts)
+        await engine.open()
+        try:
+            yield engine
+        finally:
+            context = engine._context
+            store, context.store = context.store, _DeadStore()  # type: ignore[assignment]  # writes nothing
+            for container in context.index.newest_first():
+                container._copy_timer = None
+            await engine.close()
+            await store.close()
+
+
+class _DeadStore:
+    """A store behind an engine that is dead: what it is told is lost."""
+
+    async def save(self, record: object, *, durable: bool = True) -> None:
+        pass
+
+    async def delete(self, container_id: object) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def created(engine: Engine, name: str = "", **fields: Any) -> Container:
+    """Create a container of the test image."""
+    container, _ = await engine.create_container(ContainerSpec(image=IMAGE, **fields), name)
+    return container
+
+
+async def started(engine: Engine, name: str = "", **fields: Any) -> Container:
+    """Create a container of the test image, and start it."""
+    container = await created(engine, name, **fields)
+    await container.start()
+    return container

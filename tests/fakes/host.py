@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fakes of what an engine stands on beside the supervisor: layers and control groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeRootfs:
+    """What a container would be mounted from."""
+
+    kind: str = "bind"
+    bind_dir: Path = Path("/nowhere")
+    lower_dirs: tuple[Path, ...] = ()
+
+
+class FakeLayers:
+    """Containers' own layers, as a set of ids."""
+
+    driver_name = "fake"
+
+    def __init__(self) -> None:
+        self.rw: set[str] = set()
+        self.is_full = False
+        self.is_broken = False
+
+    def create_rw(self, container_id: str, top: Any) -> None:
+        del top
+        if self.is_full:
+            raise StorageError("no space left on device")
+        self.rw.add(container_id)
+
+    def remove_rw(self, container_id: str) -> None:
+        if self.is_broken:
+            raise StorageError("device or resource busy")
+        self.rw.discard(container_id)
+
+    def rootfs(self, container_id: str) -> FakeRootfs:
+        return FakeRootfs(bind_dir=Path("/nowhere") / container_id)
+
+    def rw_size_bytes(self, container_id: str) -> int:
+        return 1 if container_id in self.rw else 0
+
+    def sweep(self, known: set[str]) -> list[str]:
+        unknown = sorted(self.rw - known)
+        self.rw &= known
+        return unknown
+
+
+@dataclass
+class FakeCgroup:
+    """One control group: what was done to it."""
+
+    calls: list[str] = field(default_factory=list)
+    applied: list[dict[str, Any]] = field(default_factory=list)
+
+    def apply(self, resources: Mapping[str, Any]) -> None:
+        self.applied.append(dict(resources))
+
+    def freeze(self) -> None:
+        self.calls.append("freeze")
+
+    def thaw(self) -> None:
+        self.calls.append("thaw")
+
+    def kill(self) -> None:
+        self.calls.append("kill")
+
+    def pids(self) -> list[int]:
+        return []
+
+    def remove(self) -> None:
+        self.calls.append("remove")
+
+
+class FakeCgroups:
+    """Control groups that support what a test says."""
+
+    version = 2
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
+        self.groups: dict[str, FakeCgroup] = {}
+
+    def supports(self, feature: str) -> bool:
+        return feature not in self.missing
+
+    def cgroup(self, path: str) -> FakeCgroup:
+        return self.groups.setdefault(path, FakeCgroup())
