@@ -5,6 +5,8 @@ Everything that a shim and a container's first steps need is imported here,
 before the first fork. The engine starts it from a sealed copy of the
 interpreter (`toolkit.runtime.sealed`), so that no container can reach the
 interpreter's file for writing (row S-01, CVE-2019-5736).
+
+A few shims are forked ahead, each with a slot; starts beyond those fork anew.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from toolkit.errors import BackendError, ToolkitError
@@ -23,6 +28,7 @@ from toolkit.kernel.cgroups import CgroupHost
 from toolkit.runtime.backend import Document, Program
 from toolkit.runtime.logwriter import LogWriter
 from toolkit.runtime.native.container import start_container, start_exec
+from toolkit.runtime.native.slot import PREFIX, Slot, sweep_slots
 from toolkit.runtime.protocol import (
     SHIM_SOCKET,
     AttachClient,
@@ -33,27 +39,92 @@ from toolkit.runtime.protocol import (
 from toolkit.runtime.shim import Shim
 
 _BACKLOG: Final = 16
+_SLOTS: Final = 3
+_QUIET_MS: Final = 30  # slots are made when no start has come for so long
+
+
+class Launcher:
+    """Forks shims on request and keeps some waiting.
+
+    Args:
+        engine: Where requests come from; its end is the launcher's.
+        parent: Cgroup of the instance, in which slots have theirs.
+    """
+
+    def __init__(self, engine: socket.socket, parent: str) -> None:
+        self._engine = engine
+        self._parent = parent
+        self._host = CgroupHost.detect()
+        self._waiting: list[socket.socket] = []
+        self._made = 0
+
+    def serve(self) -> None:
+        """Serve until the engine is gone; shims live on, slots do not."""
+        sweep_slots(self._host, self._parent)
+        poller = select.poll()
+        poller.register(self._engine, select.POLLIN)
+        while True:
+            lacking = len(self._waiting) < _SLOTS
+            if not poller.poll(_QUIET_MS if lacking else None):
+                self._add_slot()
+                continue
+            received = receive_message(self._engine)
+            if received is None:
+                return
+            message, fds = received
+            self._start(message, fds)
+            for fd in fds:
+                os.close(fd)
+
+    def _start(self, message: Message, fds: list[int]) -> None:
+        while message["op"] == "start" and self._waiting:
+            with self._waiting.pop(0) as slot, suppress(OSError):
+                send_message(slot, message, fds)
+                return
+        self._fork(lambda: run_shim(message, fds, self._host, None), fds[0])
+
+    def _add_slot(self) -> None:
+        self._made += 1
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = f"{self._parent}/{PREFIX}{os.getpid()}-{self._made}"
+        for other in (*self._waiting, ours):
+            other.set_inheritable(False)
+
+        def wait_in_slot() -> int:
+            for other in (*self._waiting, ours):
+                other.close()
+            return _run_slot(theirs, path, self._host)
+
+        self._fork(wait_in_slot, -1)
+        theirs.close()
+        self._waiting.append(ours)
+
+    def _fork(self, body: Callable[[], int], control_fd: int) -> None:
+        try:
+            pid = os.fork()  # noqa: TID251 - the launcher is the one that forks: it has one thread
+        except OSError as error:
+            if control_fd >= 0:
+                with socket.socket(fileno=os.dup(control_fd)) as control:
+                    _tell_failure(control, BackendError(f"cannot fork: {error.strerror}"))
+            return
+        if pid == 0:
+            self._engine.close()
+            _become_shim(body)
 
 
 def main(engine_fd: int) -> None:
-    """Serve start requests of the engine until it is gone; shims live on."""
+    """Be the launcher of an engine."""
     engine = socket.socket(fileno=engine_fd)
     engine.set_inheritable(False)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the shims
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ctrl-c in the engine's terminal is not ours
     process.set_name("toolkit-launch")
     process.set_dumpable(dumpable=False)
-    host = CgroupHost.detect()
+    launcher = Launcher(engine, os.environ["TOOLKIT_INSTANCE"])
     _warm_up()
     gc.collect()
     gc.freeze()
-    while (received := receive_message(engine)) is not None:
-        message, fds = received
-        control, client_fds = socket.socket(fileno=fds[0]), fds[1:]
-        _fork_shim(message, control, client_fds, host, engine)
-        control.close()
-        for fd in client_fds:
-            os.close(fd)
+    launcher.serve()
 
 
 def _warm_up() -> None:
@@ -64,26 +135,7 @@ def _warm_up() -> None:
     os.strerror(1)
 
 
-def _fork_shim(
-    message: Message,
-    control: socket.socket,
-    clients: list[int],
-    host: CgroupHost,
-    engine: socket.socket,
-) -> None:
-    try:
-        pid = os.fork()  # noqa: TID251 - the launcher is the one that forks: it has one thread
-    except OSError as error:
-        _tell_failure(control, BackendError(f"cannot fork a shim: {error.strerror}"))
-        return
-    if pid == 0:
-        engine.close()
-        _become_shim(message, control, clients, host)
-
-
-def _become_shim(
-    message: Message, control: socket.socket, clients: list[int], host: CgroupHost
-) -> NoReturn:
+def _become_shim(body: Callable[[], int]) -> NoReturn:
     code = 1
     try:
         os.setsid()
@@ -91,29 +143,43 @@ def _become_shim(
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         process.become_subreaper()
         process.set_name("toolkit-shim")
-        code = run_shim(message, control, clients, host)
+        code = body()
     except BaseException as error:  # noqa: BLE001 - the last chance to tell why
-        os.write(2, f"toolkit: shim of {message.get('bundle')}: {error!r}\n".encode())
+        os.write(2, f"toolkit-shim: {type(error).__name__}: {error}\n".encode())
     finally:
         os._exit(code)
 
 
-def run_shim(message: Message, control: socket.socket, clients: list[int], host: CgroupHost) -> int:
+def _run_slot(launcher: socket.socket, path: str, host: CgroupHost) -> int:
+    process.set_name("toolkit-slot")
+    slot = Slot.make(host, path)
+    received = receive_message(launcher)
+    launcher.close()
+    if received is None:
+        if slot is not None:
+            slot.discard()
+        return 0
+    process.set_name("toolkit-shim")
+    return run_shim(*received, host, slot)
+
+
+def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | None) -> int:
     """Start the program that the request names and serve it to its end."""
+    control = socket.socket(fileno=fds[0])
     bundle = message["bundle"]
     with open(os.path.join(bundle, "config.json"), "rb") as file:
         document: Document = json.load(file)
     try:
-        program, annotations = _start(message, document, host)
+        program, annotations = _start_program(message, document, host, slot)
     except ToolkitError as error:
         _tell_failure(control, error)
         return 1
-    log = LogWriter(annotations.get("toolkit.log.path", ""))
+    log = LogWriter(annotations["toolkit.log.path"])
     if message["op"] == "exec":
         log.unlink()
     listener = _listen(os.path.join(bundle, message.get("socket", SHIM_SOCKET)))
     shim = Shim(program, log, annotations, listener)
-    for options, fd in zip(message["clients"], clients, strict=True):
+    for options, fd in zip(message["clients"], fds[1:], strict=True):
         shim.add_client(AttachClient.from_message(options, fd))
     shim.add_control(control)
     shim.serve()
@@ -121,23 +187,22 @@ def run_shim(message: Message, control: socket.socket, clients: list[int], host:
     return 0
 
 
-def _start(
-    message: Message, document: Document, host: CgroupHost
+def _start_program(
+    message: Message, document: Document, host: CgroupHost, slot: Slot | None
 ) -> tuple[Program, dict[str, str]]:
+    bundle = message["bundle"]
     if message["op"] == "exec":
-        with open(os.path.join(message["bundle"], message["spec"]), "rb") as file:
+        with open(os.path.join(bundle, message["spec"]), "rb") as file:
             spec: Document = json.load(file)
         return start_exec(document, spec, host), spec["annotations"]
-    return start_container(document, host), document["annotations"]
+    return start_container(document, bundle, host, slot), document["annotations"]
 
 
 def _listen(path: str) -> socket.socket:
     """Listen in the bundle, which only root can enter; replace what an earlier shim left."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
     listener.bind(path)
     listener.listen(_BACKLOG)
     listener.setblocking(False)
@@ -145,10 +210,9 @@ def _listen(path: str) -> socket.socket:
 
 
 def _tell_failure(control: socket.socket, error: ToolkitError) -> None:
-    try:
+    # When the engine is gone its successor finds no shim, which says the same.
+    with suppress(OSError):
         send_message(control, {"event": "failed", "kind": type(error).__name__, "text": str(error)})
-    except OSError:
-        pass  # the engine is gone; its successor will find no shim
 
 
 if __name__ == "__main__":

@@ -7,15 +7,18 @@ import os
 import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from toolkit.errors import BackendError, KernelCallError, NotRunningError
-from toolkit.kernel import mounts, process
+from toolkit.kernel import mounts, namespaces, process
 from toolkit.kernel.cgroups import Cgroup, CgroupHost
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
-from toolkit.runtime.native.launch import Launched, launch_container, launch_exec
+from toolkit.runtime.native.child import Child, Description
+from toolkit.runtime.native.launch import CLONED, become_container, become_exec, set_up_early
 from toolkit.runtime.native.prepare import Stdio, open_stdio, prepare, read_seccomp
+from toolkit.runtime.native.slot import Slot
 
 _REMOVE_SECONDS: Final = 10.0
 _PTMX: Final = os.makedev(5, 2)
@@ -24,57 +27,138 @@ _NULL: Final = os.makedev(1, 3)
 
 @dataclass(kw_only=True)
 class NativeProgram:
-    """A running program; see `toolkit.runtime.backend.Program`."""
+    """A running program; see `toolkit.runtime.backend.Program`.
+
+    Attributes:
+        held: Its namespaces: while these are open, taking them down (milliseconds)
+            waits, and does not delay the report of its end.
+        cgroup: The container's group; None for a program that was added.
+    """
 
     pid: int
     pidfd: int
     ends: ProgramEnds
-    ends_with_namespace: bool
-    _cgroup: Cgroup
-    _held: tuple[int, ...]
-    _owns_cgroup: bool
+    ends_with_namespace: bool = False
+    held: tuple[int, ...] = ()
+    cgroup: Cgroup | None = None
 
     def was_oom_killed(self) -> bool:
         """Say whether the kernel killed in its cgroup for want of memory."""
-        return self._owns_cgroup and self._cgroup.oom_kill_count() > 0
+        return self.cgroup is not None and self.cgroup.oom_kill_count() > 0
 
     def kill_rest(self) -> None:
         """Kill what is left in its cgroup."""
-        if self._owns_cgroup:
-            self._cgroup.kill()
+        if self.cgroup is not None:
+            self.cgroup.kill()
 
     def release(self) -> None:
         """Close the namespaces, which ends them, and remove the cgroup."""
-        for fd in self._held:
+        for fd in self.held:
             os.close(fd)
-        self._held = ()
-        if self._owns_cgroup:
-            self._cgroup.remove(_REMOVE_SECONDS)
+        self.held = ()
+        if self.cgroup is not None:
+            self.cgroup.remove(_REMOVE_SECONDS)
 
 
-def start_container(document: Document, host: CgroupHost) -> NativeProgram:
+def start_container(
+    document: Document, bundle: str, host: CgroupHost, slot: Slot | None = None
+) -> NativeProgram:
     """Run the first program of the container that *document* describes.
 
     Raises:
         ToolkitError: Nothing was started, and nothing is left of the attempt.
     """
+    own, entered, wants_pids = _read_namespaces(document)
     with ExitStack() as sources, ExitStack() as undo:
-        cgroup = _make_cgroup(document, host, undo)
-        prepared = prepare(document, sources)
+        child, cgroup = _take_child(document, host, own, slot, undo)
+        cgroup.apply(document["linux"].get("resources") or {})
+        prepared = prepare(document, bundle, sources)
         prepared.cgroup_fds = _clone_own_cgroups(cgroup, sources)
         _undo_ends(prepared.stdio, undo)
-        launched = launch_container(prepared, cgroup)
+        fds: list[int] = []
+        description = prepared.describe(fds)
+        description["own"] = own
+        description["entered"] = _open_entered(entered, own, fds, sources)
+        held = _hold_namespaces(child.pid, own, undo)
+        child.launch(description, fds)
         undo.pop_all()
-    kinds = {entry["type"] for entry in document["linux"]["namespaces"] if not entry.get("path")}
-    return _program(launched, prepared.stdio, cgroup, owns_cgroup=True, own_pids="pid" in kinds)
+    return NativeProgram(
+        pid=child.pid, pidfd=child.pidfd, ends=_ends(prepared.stdio),
+        ends_with_namespace=wants_pids, held=held, cgroup=cgroup,
+    )  # fmt: skip
 
 
-def _make_cgroup(document: Document, host: CgroupHost, undo: ExitStack) -> Cgroup:
+def _read_namespaces(document: Document) -> tuple[int, list[tuple[str, int]], bool]:
+    """Return the flags of the container's own namespaces, those to enter, and if it has pids."""
+    own, entered = 0, []
+    for entry in document["linux"]["namespaces"]:
+        flag = namespaces.FLAGS[entry["type"]]
+        if path := entry.get("path"):
+            entered.append((path, flag))
+        else:
+            own |= flag
+    return own, entered, bool(own & namespaces.CLONE_NEWPID)
+
+
+def _take_child(
+    document: Document, host: CgroupHost, own: int, slot: Slot | None, undo: ExitStack
+) -> tuple[Child, Cgroup]:
+    """Return a waiting child in the container's cgroup: the slot's, or a new one."""
+    taken = slot.take(document) if slot is not None else None
+    if taken is not None:
+        child, cgroup = taken
+        undo.callback(cgroup.remove, _REMOVE_SECONDS)
+        undo.callback(child.discard)
+        return child, cgroup
+    if slot is not None:
+        slot.discard()
     cgroup = host.cgroup(document["linux"]["cgroupsPath"])
     undo.callback(cgroup.remove, _REMOVE_SECONDS)
     cgroup.create()
-    cgroup.apply(document["linux"].get("resources") or {})
-    return cgroup
+    return _clone_child(own, cgroup, undo), cgroup
+
+
+def _clone_child(own: int, cgroup: Cgroup, undo: ExitStack) -> Child:
+    flags = own & CLONED
+    cgroup_fd = cgroup.dir_fd_v2()
+    try:
+        child = Child(flags, cgroup_fd, partial(set_up_early, flags), become_container)
+    finally:
+        if cgroup_fd >= 0:
+            os.close(cgroup_fd)
+    undo.callback(child.discard)
+    if cgroup_fd < 0:
+        cgroup.attach(child.pid)
+    return child
+
+
+def _open_entered(
+    entered: list[tuple[str, int]], own: int, fds: list[int], undo: ExitStack
+) -> list[tuple[int, int]]:
+    """Open the namespaces to enter: those of others, and the host's for those not wanted."""
+    wanted = own | sum(flag for _, flag in entered)
+    host_kinds = ("network", "ipc", "uts")
+    entered = entered + [
+        (f"/proc/self/ns/{namespaces.FILES.get(kind, kind)}", namespaces.FLAGS[kind])
+        for kind in host_kinds
+        if not wanted & namespaces.FLAGS[kind]
+    ]
+    positions = []
+    for path, flag in entered:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        undo.callback(os.close, fd)
+        positions.append((len(fds), flag))
+        fds.append(fd)
+    return positions
+
+
+def _hold_namespaces(pid: int, own: int, undo: ExitStack) -> tuple[int, ...]:
+    held = []
+    for kind in ("mount", "network"):
+        if own & namespaces.FLAGS[kind]:
+            held.append(namespaces.open_namespace(pid, kind))
+            undo.callback(os.close, held[-1])
+    return tuple(held)
 
 
 def _clone_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
@@ -93,19 +177,9 @@ def _undo_ends(stdio: Stdio, undo: ExitStack) -> None:
             undo.callback(os.close, fd)
 
 
-def _program(
-    launched: Launched, stdio: Stdio, cgroup: Cgroup, *, owns_cgroup: bool, own_pids: bool
-) -> NativeProgram:
-    return NativeProgram(
-        pid=launched.pid,
-        pidfd=launched.pidfd,
-        ends=ProgramEnds(
-            stdin=stdio.stdin, stdout=stdio.stdout, stderr=stdio.stderr, terminal=stdio.terminal
-        ),
-        ends_with_namespace=own_pids,
-        _cgroup=cgroup,
-        _held=launched.held,
-        _owns_cgroup=owns_cgroup,
+def _ends(stdio: Stdio) -> ProgramEnds:
+    return ProgramEnds(
+        stdin=stdio.stdin, stdout=stdio.stdout, stderr=stdio.stderr, terminal=stdio.terminal
     )
 
 
@@ -122,40 +196,48 @@ def start_exec(document: Document, spec: Document, host: CgroupHost) -> NativePr
         ToolkitError: The program could not be started.
     """
     with ExitStack() as sources, ExitStack() as undo:
-        init_pidfd = _open_init(document, spec, sources)
-        root_fd = os.open(
-            f"/proc/{spec['init_pid']}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        )
-        sources.callback(os.close, root_fd)
+        init_pidfd, root_fd = _open_init(document, spec, sources)
         stdio = _open_exec_stdio(spec, root_fd, sources)
         _undo_ends(stdio, undo)
-        cgroup = host.cgroup(document["linux"]["cgroupsPath"])
-        kinds = tuple(entry["type"] for entry in document["linux"]["namespaces"])
-        launched = launch_exec(
-            spec["process"],
-            spec["annotations"],
-            init_pidfd=init_pidfd,
-            root_fd=root_fd,
-            stdio=stdio,
-            seccomp=read_seccomp(spec["annotations"]),
-            kinds=kinds,
-            cgroup=cgroup,
-        )
+        kinds = [entry["type"] for entry in document["linux"]["namespaces"]]
+        if "pid" in kinds:
+            namespaces.enter(init_pidfd, namespaces.CLONE_NEWPID)
+        child = Child(0, -1, lambda: None, become_exec)
+        undo.callback(child.discard)
+        host.cgroup(document["linux"]["cgroupsPath"]).attach(child.pid)
+        child.launch(*_describe_exec(spec, kinds, stdio, [init_pidfd, root_fd]))
         undo.pop_all()
-    return _program(launched, stdio, cgroup, owns_cgroup=False, own_pids=False)
+    return NativeProgram(pid=child.pid, pidfd=child.pidfd, ends=_ends(stdio))
 
 
-def _open_init(document: Document, spec: Document, undo: ExitStack) -> int:
-    """Open the container's first process, and make sure that it is still the same one."""
+def _describe_exec(
+    spec: Document, kinds: list[str], stdio: Stdio, fds: list[int]
+) -> tuple[Description, list[int]]:
+    ends: list[int] = []
+    description = {
+        "process": spec["process"],
+        "annotations": spec["annotations"],
+        "seccomp": read_seccomp(spec["annotations"]),
+        "kinds": kinds,
+        "stdio": stdio.describe(ends),
+    }
+    return description, fds + ends
+
+
+def _open_init(document: Document, spec: Document, undo: ExitStack) -> tuple[int, int]:
+    """Open the container's first process and its root; make sure that it is still the same."""
     container_id = document["annotations"]["toolkit.container.id"]
     try:
         pidfd = process.open_pidfd(spec["init_pid"])
-    except KernelCallError as error:
+        undo.callback(os.close, pidfd)
+        path = f"/proc/{spec['init_pid']}/root"
+        root_fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (KernelCallError, OSError) as error:
         raise NotRunningError(container_id) from error
-    undo.callback(os.close, pidfd)
+    undo.callback(os.close, root_fd)
     if process.start_time_ticks(spec["init_pid"]) != spec["init_start_time"]:
         raise NotRunningError(container_id)
-    return pidfd
+    return pidfd, root_fd
 
 
 def _open_exec_stdio(spec: Document, root_fd: int, undo: ExitStack) -> Stdio:

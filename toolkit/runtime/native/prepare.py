@@ -14,8 +14,8 @@ import json
 import os
 import stat
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 from toolkit.errors import BackendError, InvalidRequestError, MountError
 from toolkit.kernel import mounts, pty
@@ -48,7 +48,7 @@ _IGNORED: Final = frozenset(
 PIPE_BYTES: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PlannedMount:
     """One mount of the document, read: where, what, how.
 
@@ -69,6 +69,13 @@ class PlannedMount:
     attributes: int = 0
     propagation: int = mounts.MS_PRIVATE
 
+    def values(self) -> tuple[object, ...]:
+        """Return the fields as plain values, in order."""
+        return (
+            self.target, self.kind, self.fd, self.is_file, self.recursive,
+            self.options, self.attributes, self.propagation,
+        )  # fmt: skip
+
 
 @dataclass(kw_only=True)
 class Stdio:
@@ -85,6 +92,19 @@ class Stdio:
     stderr: int = -1
     terminal: int = -1
 
+    def describe(self, fds: list[int]) -> list[int]:
+        """Add the program's ends to *fds*; return their positions."""
+        ends = (self.child_stdin, self.child_stdout, self.child_stderr)
+        positions = range(len(fds), len(fds) + len(ends))
+        fds += ends
+        return list(positions)
+
+    @classmethod
+    def from_description(cls, positions: list[int], fds: list[int]) -> Self:
+        """Return the program's ends as they arrived in another process."""
+        stdin, stdout, stderr = (fds[position] for position in positions)
+        return cls(child_stdin=stdin, child_stdout=stdout, child_stderr=stderr)
+
     def close_child_ends(self) -> None:
         """Close what only the program should hold."""
         for fd in {self.child_stdin, self.child_stdout, self.child_stderr} - {-1}:
@@ -100,7 +120,8 @@ class Prepared:
         rootfs: What to mount as the root (`toolkit.rootfs`).
         root_path: Where, in the new mount namespace.
         proc_fd: The host's ``/proc``, for our own writes to it (row S-23).
-        cgroup_fds: The container's control groups by hierarchy, ``""`` for cgroup v2 alone.
+        cgroup_fds: The container's control groups by hierarchy, detached mounts;
+            ``""`` for cgroup v2 alone.
     """
 
     document: Document
@@ -112,14 +133,53 @@ class Prepared:
     proc_fd: int
     cgroup_fds: dict[str, int] = field(default_factory=dict)
 
+    def describe(self, fds: list[int]) -> Document:
+        """Return this as plain values; descriptors go to *fds* and leave their position."""
 
-def prepare(document: Document, undo: ExitStack) -> Prepared:
+        def passed(fd: int) -> int:
+            if fd < 0:
+                return -1
+            fds.append(fd)
+            return len(fds) - 1
+
+        return {
+            "document": self.document,
+            "rootfs": self.rootfs,
+            "root_path": self.root_path,
+            "mounts": [(*entry.values(), passed(entry.fd)) for entry in self.mounts],
+            "stdio": self.stdio.describe(fds),
+            "seccomp": self.seccomp,
+            "proc_fd": passed(self.proc_fd),
+            "cgroups": [(name, passed(fd)) for name, fd in self.cgroup_fds.items()],
+        }
+
+    @classmethod
+    def from_description(cls, description: Document, fds: list[int]) -> Self:
+        """Return what `describe` described, as it arrived in another process."""
+        planned = []
+        for *values, position in description["mounts"]:
+            entry = PlannedMount(*values)
+            planned.append(replace(entry, fd=fds[position]) if position >= 0 else entry)
+        return cls(
+            document=description["document"],
+            rootfs=description["rootfs"],
+            root_path=description["root_path"],
+            mounts=planned,
+            stdio=Stdio.from_description(description["stdio"], fds),
+            seccomp=description["seccomp"],
+            proc_fd=fds[description["proc_fd"]],
+            cgroup_fds={name: fds[position] for name, position in description["cgroups"]},
+        )
+
+
+def prepare(document: Document, bundle: str, undo: ExitStack) -> Prepared:
     """Open everything that *document* names on the host; *undo* closes it again.
 
     Raises:
         BackendError: The document lacks something, or the host refuses.
         InvalidRequestError: A bind's source does not exist.
     """
+    document["linux"].pop("seccomp", None)  # compiled: `toolkit.seccomp.program`
     annotations = document["annotations"]
     proc_fd = _kept(os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), undo)
     planned, dev_fd, devpts_fd = _plan_mounts(document, undo)
@@ -133,7 +193,7 @@ def prepare(document: Document, undo: ExitStack) -> Prepared:
     return Prepared(
         document=document,
         rootfs=json.loads(annotations["toolkit.rootfs"]),
-        root_path=document["root"]["path"],
+        root_path=os.path.join(bundle, document["root"]["path"]),
         mounts=planned,
         stdio=stdio,
         seccomp=read_seccomp(annotations),
@@ -163,26 +223,19 @@ def _plan_mounts(document: Document, undo: ExitStack) -> tuple[list[PlannedMount
         fd = -1
         if entry.kind == "bind":
             fd, is_file = _open_source(mount["source"], recursive=entry.recursive, undo=undo)
-            entry = _with(entry, fd=fd, is_file=is_file)
+            entry = replace(entry, fd=fd, is_file=is_file)
         elif entry.target == "/dev" and entry.kind == "tmpfs":
             dev_fd = fd = _make_dev(entry, document, undo)
-            entry = _with(entry, fd=fd)
+            entry = replace(entry, fd=fd)
         elif entry.kind == "devpts":
             devpts_fd = fd = _kept(
                 mounts.new_filesystem("devpts", entry.options, entry.attributes), undo
             )
-            entry = _with(entry, fd=fd)
+            entry = replace(entry, fd=fd)
         planned.append(entry)
     if dev_fd < 0:
         raise BackendError("the launch document mounts no tmpfs on /dev")
     return planned, dev_fd, devpts_fd
-
-
-def _with(entry: PlannedMount, *, fd: int, is_file: bool = False) -> PlannedMount:
-    return PlannedMount(
-        target=entry.target, kind=entry.kind, fd=fd, is_file=is_file, recursive=entry.recursive,
-        options=entry.options, attributes=entry.attributes, propagation=entry.propagation,
-    )  # fmt: skip
 
 
 def read_mount(mount: Document) -> PlannedMount:

@@ -23,7 +23,6 @@ _CGROUP_ROOT: Final = "/sys/fs/cgroup"
 
 def mount_rootfs(prepared: Prepared) -> int:
     """Mount the root and all below it; return the root's descriptor, not yet entered."""
-    mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
     root_fd = _mount_root(prepared)
     for entry in prepared.mounts:
         _mount_entry(root_fd, entry, prepared)
