@@ -26,22 +26,11 @@ if TYPE_CHECKING:
         Limits,
         RestartPolicy,
     )
+    from toolkit.engine.waiters import WaitResult
     from toolkit.images.image import Image
     from toolkit.kernel.cgroup_stats import CgroupStats
     from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
-
-
-class WaitResult(Protocol):
-    """How a wait ended."""
-
-    @property
-    def exit_code(self) -> int:
-        """The program's status."""
-
-    @property
-    def error(self) -> str:
-        """What went wrong, if not the program."""
 
 
 class Container(Protocol):

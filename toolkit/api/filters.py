@@ -99,7 +99,7 @@ def _expose_term(values: Sequence[str]) -> Test:
 
 
 def _publish_term(values: Sequence[str]) -> Test:
-    """Published ports, by the container's number."""
+    """Ports that are published, by the container's number."""
     ports = {_full_port(value) for value in values}
     return lambda record: not ports.isdisjoint(record.spec.host.published_ports)
 
