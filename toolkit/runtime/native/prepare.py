@@ -182,6 +182,8 @@ def prepare(document: Document, bundle: str, undo: ExitStack) -> Prepared:
     document["linux"].pop("seccomp", None)  # compiled: `toolkit.seccomp.program`
     annotations = document["annotations"]
     proc_fd = _kept(os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), undo)
+    root_path = os.path.join(bundle, document["root"]["path"])
+    os.makedirs(root_path, mode=0o700, exist_ok=True)
     planned, dev_fd, devpts_fd = _plan_mounts(document, undo)
     stdio = open_stdio(
         has_tty=document["process"]["terminal"],
@@ -193,7 +195,7 @@ def prepare(document: Document, bundle: str, undo: ExitStack) -> Prepared:
     return Prepared(
         document=document,
         rootfs=json.loads(annotations["toolkit.rootfs"]),
-        root_path=os.path.join(bundle, document["root"]["path"]),
+        root_path=root_path,
         mounts=planned,
         stdio=stdio,
         seccomp=read_seccomp(annotations),
