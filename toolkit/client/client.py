@@ -86,7 +86,8 @@ class Response:
 
     def objects(self) -> Iterator[Document]:
         """Return the documents of a streamed body as they come."""
-        return decode_objects(self._chunks)
+        with self:
+            yield from decode_objects(self._chunks)
 
     def close(self) -> None:
         """Drop what was not read, and the connection with it."""
@@ -95,7 +96,11 @@ class Response:
             self._connection.close()
 
     def _body(self) -> Iterator[bytes]:
-        yield from self._connection.body(self._head)
+        try:
+            yield from self._connection.body(self._head)
+        except BaseException:  # one that nobody reads to its end, too
+            self.close()
+            raise
         self._finish()
 
     def _finish(self) -> None:

@@ -11,7 +11,7 @@ from toolkit.client.query import QueryValue, quote
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from toolkit.client.client import Client
+    from toolkit.client.client import Client, Response
 
 
 class Images:
@@ -57,7 +57,7 @@ class Images:
         }
         answer = self._client.request("POST", "/images/create", query=query, upload=stream)
         image_id = ""
-        for progress in check_progress(answer.objects()):
+        for progress in _progress(answer):
             image_id = str(progress.get("status", image_id))
         return image_id
 
@@ -69,7 +69,7 @@ class Images:
         """
         query = {"fromImage": name, "tag": tag, "platform": platform or None}
         answer = self._client.request("POST", "/images/create", query=query)
-        return check_progress(answer.objects())
+        return _progress(answer)
 
     def tag(self, reference: str, repository: str, tag: str) -> None:
         """Give an image another name."""
@@ -84,3 +84,8 @@ class Images:
         path = f"/images/{quote(reference)}"
         documents: Sequence[Document] = self._client.request("DELETE", path, query=query).json()
         return documents
+
+
+def _progress(answer: Response) -> Iterator[Document]:
+    with answer:
+        yield from check_progress(answer.objects())
