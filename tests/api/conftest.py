@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fake engine of the facade's shape, and a client that asks the application without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.api.application import Application
+from toolkit.api.query import Query
+from toolkit.api.request import Request, Response
+from toolkit.api.table import ROUTES
+from toolkit.config import Instance
+from toolkit.engine.events import EventHub
+from toolkit.engine.images import RemovedImage
+from toolkit.engine.info import EngineInfo
+from toolkit.engine.limits import HostLimits
+from toolkit.engine.logs import LogSelection
+from toolkit.engine.model import (
+    ContainerId,
+    ContainerRecord,
+    ContainerSpec,
+    ContainerState,
+    ExecId,
+    ExecSpec,
+    State,
+)
+from toolkit.engine.waiters import WaitResult
+from toolkit.errors import (
+    ConflictError,
+    ContainerNotFoundError,
+    ExecNotFoundError,
+    ImageNotFoundError,
+    NotModifiedError,
+)
+from toolkit.images.image import Image, ImageId
+from toolkit.kernel.cgroup_stats import CgroupStats
+from toolkit.runtime.logfile import LogEntry
+from toolkit.runtime.protocol import AttachClient
+
+CREATED = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
+IMAGE_ID = ImageId("sha256:" + "ab" * 32)
+
+
+def make_record(number: int = 1, **changes: Any) -> ContainerRecord:
+    record = ContainerRecord(
+        id=ContainerId(f"{number:02x}" * 32),
+        name=f"name{number}",
+        created=CREATED,
+        image_id=IMAGE_ID,
+        path="sleep",
+        args=("10",),
+        spec=ContainerSpec(image="busybox"),
+    )
+    return replace(record, **changes)
+
+
+def make_image(**changes: Any) -> Image:
+    image = Image(
+        id=IMAGE_ID,
+        created=CREATED,
+        config={"Cmd": ["sh"], "Labels": {"a": "b", "odd": 1}},
+        history=({"created": "2026-01-02T03:04:05Z", "comment": "Imported from -"},),
+        diff_ids=("sha256:" + "cd" * 32,),
+        top=None,
+        size_bytes=1000,
+        author="",
+        architecture="amd64",
+        os="linux",
+        references=("busybox:latest",),
+    )
+    return replace(image, **changes)
+
+
+class FakeContainer:
+    """A container whose verbs are remembered."""
+
+    def __init__(self, record: ContainerRecord) -> None:
+        self.record = record
+        self.exec_ids: list[ExecId] = []
+        self.calls: list[tuple[str, Any]] = []
+        self.exit: asyncio.Future[WaitResult] | None = None
+        self.entries = [
+            LogEntry("2026-01-02T03:04:05.6Z", "stdout", b"out\n"),
+            LogEntry("2026-01-02T03:04:06Z", "stderr", b"err\n"),
+        ]
+        self.fails: Exception | None = None
+
+    def _note(self, verb: str, *details: Any) -> None:
+        self.calls.append((verb, details))
+        if self.fails is not None:
+            raise self.fails
+
+    async def start(self) -> None:
+        self._note("start")
+        if self.record.state.status is State.RUNNING:
+            raise NotModifiedError("container already started")
+        self.set_state(State.RUNNING)
+
+    def set_state(self, status: State, **more: Any) -> None:
+        self.record = replace(self.record, state=ContainerState(status=status, **more))
+
+    def check_attach(self) -> None:
+        if self.record.state.status is State.PAUSED:
+            raise ConflictError("it is paused")
+
+    async def attach(self, client: AttachClient) -> None:
+        self.calls.append(("attach", client))
+        try:
+            if self.fails is not None:
+                raise self.fails
+            os.write(client.fd, b"attached:" + client.pending)
+        finally:
+            os.close(client.fd)
+
+    def begin_wait(self, condition: str) -> asyncio.Future[WaitResult]:
+        self._note("wait", condition)
+        if self.exit is None:
+            self.exit = asyncio.get_running_loop().create_future()
+        return self.exit
+
+    async def stop(self, timeout_seconds: int | None, stop_signal: str) -> None:
+        self._note("stop", timeout_seconds, stop_signal)
+
+    async def kill(self, signal_text: str) -> None:
+        self._note("kill", signal_text)
+
+    async def restart(self, timeout_seconds: int | None, stop_signal: str) -> None:
+        self._note("restart", timeout_seconds, stop_signal)
+
+    async def pause(self) -> None:
+        self._note("pause")
+
+    async def unpause(self) -> None:
+        self._note("unpause")
+
+    async def rename(self, name: str) -> None:
+        self._note("rename", name)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        self._note("resize", rows, columns)
+
+    async def update(self, limits: Any, policy: Any) -> list[str]:
+        self._note("update", limits, policy)
+        return ["a warning"]
+
+    async def remove(self, *, force: bool, volumes: bool) -> None:
+        self._note("remove", force, volumes)
+
+    async def logs(self, selection: LogSelection, *, follow: bool) -> AsyncIterator[LogEntry]:
+        self._note("logs", selection, follow)
+        for entry in self.entries:
+            yield entry
+
+    async def rw_size_bytes(self) -> int:
+        return 24
+
+    async def pids(self) -> list[int]:
+        return [os.getpid()]
+
+    async def stats(self) -> CgroupStats:
+        return CgroupStats(memory_usage_bytes=4096, cpu_total_ns=5, pids_current=1)
+
+
+class FakeExec:
+    """An exec session that is remembered."""
+
+    def __init__(self, spec: ExecSpec, container_id: str) -> None:
+        self.spec = spec
+        self.container_id = container_id
+        self.running = False
+        self.exit_code: int | None = None
+        self.pid = 0
+        self.clients: list[AttachClient | None] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.fails: Exception | None = None
+
+    async def start(self, client: AttachClient | None) -> None:
+        self.clients.append(client)
+        try:
+            if self.fails is not None:
+                raise self.fails
+            if client is not None:
+                os.write(client.fd, b"exec output")
+        finally:
+            if client is not None:
+                os.close(client.fd)
+        self.exit_code = 0
+
+    async def resize(self, rows: int, columns: int) -> None:
+        self.sizes.append((rows, columns))
+
+
+class FakeImages:
+    """Images in a list."""
+
+    def __init__(self) -> None:
+        self.found = [make_image()]
+        self.imported: list[dict[str, Any]] = []
+        self.tags: list[tuple[str, str]] = []
+
+    async def list(self) -> list[Image]:
+        return self.found
+
+    async def inspect(self, text: str) -> Image:
+        for image in self.found:
+            names = {*image.references, *(name.split(":")[0] for name in image.references)}
+            if text in names or image.id == text:
+                return image
+        raise ImageNotFoundError(text)
+
+    async def import_(self, stream: Any, **details: Any) -> Image:
+        self.imported.append(details | {"size": len(await asyncio.to_thread(stream.read))})
+        return self.found[0]
+
+    async def tag(self, text: str, reference: str) -> None:
+        self.tags.append(((await self.inspect(text)).id, reference))
+
+    async def remove(self, text: str, *, force: bool, noprune: bool) -> list[RemovedImage]:
+        del force, noprune
+        image = await self.inspect(text)
+        return [RemovedImage(untagged=image.references[0]), RemovedImage(deleted=image.id)]
+
+
+class FakeEngine:
+    """An engine of the facade's shape."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.instance = Instance(data_dir=data_dir / "data", run_dir=data_dir / "run")
+        self.events = EventHub()
+        self.images = FakeImages()
+        self.made: list[tuple[ContainerSpec, str]] = []
+        self.all: list[FakeContainer] = []
+        self.sessions: dict[str, FakeExec] = {}
+
+    async def create_container(
+        self, spec: ContainerSpec, name: str
+    ) -> tuple[FakeContainer, list[str]]:
+        await self.images.inspect(spec.image)
+        self.made.append((spec, name))
+        number = len(self.all) + 1
+        container = FakeContainer(make_record(number, name=name or f"name{number}", spec=spec))
+        self.all.insert(0, container)
+        return container, []
+
+    async def container(self, reference: str) -> FakeContainer:
+        for container in self.all:
+            record = container.record
+            if reference in {record.name, f"/{record.name}"} or record.id.startswith(reference):
+                return container
+        raise ContainerNotFoundError(reference)
+
+    async def containers(self) -> list[FakeContainer]:
+        return self.all
+
+    async def create_exec(self, reference: str, spec: ExecSpec) -> ExecId:
+        container = await self.container(reference)
+        exec_id = ExecId("e" * 64)
+        self.sessions[exec_id] = FakeExec(spec, container.record.id)
+        return exec_id
+
+    async def exec(self, reference: str) -> FakeExec:
+        try:
+            return self.sessions[reference]
+        except KeyError:
+            raise ExecNotFoundError(reference) from None
+
+    async def info(self) -> EngineInfo:
+        return EngineInfo(
+            id="id", instance_name="toolkit", backend="native", engine_version="0.1.0",
+            data_dir="/data", containers=1, containers_running=1, containers_paused=0,
+            containers_stopped=0, images=1, driver="overlay", driver_status=(("a", "b"),),
+            cgroup_version=2, kernel_version="6.1", operating_system="Debian", os_version="12",
+            architecture="x86_64", cpu_count=2, memory_bytes=2**30, host_name="host",
+            system_time=CREATED, open_descriptors=9, tasks=3, limits=HostLimits(),
+            ipv4_forwarding=True, bridge_nf_iptables=False, bridge_nf_ip6tables=False,
+        )  # fmt: skip
+
+
+@dataclass
+class FakeWire:
+    """What a request needs of a connection, kept in memory; a real socket when given away."""
+
+    parts: list[bytes] = field(default_factory=list)
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    sent: bytearray = field(default_factory=bytearray)
+    taken: socket.socket | None = None
+    pending: bytes = b""
+    on_head: Callable[[], None] | None = None
+
+    async def receive_body(self) -> bytes:
+        return self.parts.pop(0) if self.parts else b""
+
+    async def send_head(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self.status = status
+        self.headers = {name.lower(): value for name, value in headers}
+        if self.on_head is not None:
+            self.on_head()
+
+    async def send_data(self, data: bytes) -> None:
+        self.sent += data
+
+    def send_soon(self, data: bytes) -> None:
+        self.sent += data
+
+    async def hijack(self, head: bytes, gap_seconds: float) -> tuple[int, bytes]:
+        del gap_seconds
+        ours, theirs = socket.socketpair()
+        self.taken = ours
+        self.sent += head
+        return theirs.detach(), self.pending
+
+
+@dataclass
+class Answer:
+    """What the application answered, in whichever of the three ways."""
+
+    status: int
+    body: bytes
+    wire: FakeWire
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def objects(self) -> list[Any]:
+        return [json.loads(line) for line in self.body.splitlines()]
+
+    def stream(self) -> bytes:
+        """Return what the new owner of the socket wrote."""
+        assert self.wire.taken is not None
+        self.wire.taken.settimeout(2)
+        seen = b""
+        while part := self.wire.taken.recv(4096):
+            seen += part
+        self.wire.taken.close()
+        return seen
+
+
+class Api:
+    """A client of the application."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+        self._application = Application(engine, ROUTES)
+
+    def __call__(self, method: str, target: str, body: Any = None, **headers: str) -> Answer:
+        return asyncio.run(self.ask(method, target, body, **headers))
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(work)
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        wire: FakeWire | None = None,
+        **headers: str,
+    ) -> Answer:
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        wire = wire or FakeWire()
+        wire.parts = [raw] if raw else []
+        names = {name.replace("_", "-").lower(): value for name, value in headers.items()}
+        if raw and not isinstance(body, bytes):
+            names.setdefault("content-type", "application/json")
+        path, _, query = target.partition("?")
+        request = Request(method, path, Query(query), names, wire)
+        response: Response | None = await self._application(request)
+        if response is None:
+            return Answer(wire.status, bytes(wire.sent), wire, wire.headers)
+        found = {name.lower(): value for name, value in response.headers}
+        return Answer(response.status, response.body, wire, found)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> FakeEngine:
+    return FakeEngine(tmp_path)
+
+
+@pytest.fixture
+def api(engine: FakeEngine) -> Api:
+    return Api(engine)
+
+
+@pytest.fixture
+def add_container(engine: FakeEngine) -> Callable[..., FakeContainer]:
+    """Put containers into the engine, the last one newest."""
+
+    def add(status: State = State.RUNNING, **changes: Any) -> FakeContainer:
+        container = FakeContainer(make_record(len(engine.all) + 1, **changes))
+        if "state" not in changes:
+            container.set_state(status, started_at=CREATED, pid=42)
+        engine.all.insert(0, container)
+        return container
+
+    return add
+
+
+@pytest.fixture
+def make_wire() -> type[FakeWire]:
+    return FakeWire
+
+
+@pytest.fixture
+def record() -> Callable[..., ContainerRecord]:
+    return make_record
+
+
+@pytest.fixture
+def image() -> Callable[..., Image]:
+    return make_image
+
+
+@pytest.fixture
+def recorded() -> Callable[[str], bytes]:
+    """Return a body that the docker CLI 28 sent."""
+    return lambda name: (Path(__file__).parent / "data" / f"{name}.json").read_bytes()
