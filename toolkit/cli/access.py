@@ -59,5 +59,10 @@ class EngineAccess:
             start_engine(self.host.instance)
         return client
 
+    def close(self) -> None:
+        """Close the client, if there is one."""
+        if "client" in self.__dict__:
+            self.client.close()
+
 
 pass_access: Callable[..., Callable[..., object]] = click.make_pass_decorator(EngineAccess)

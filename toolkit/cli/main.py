@@ -115,6 +115,7 @@ def _choose_engine(host: str | None, version: bool) -> None:  # noqa: FBT001  # 
         click.echo(f"toolkit version {__version__}")
         context.exit()
     context.obj = EngineAccess(host)
+    context.call_on_close(context.obj.close)
 
 
 cli.callback = _choose_engine
