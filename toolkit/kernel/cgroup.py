@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LONGEST_PATH: Final = 2048
 _RELEASE_MS: Final = 2
+_FREEZE_TO_KILL_SECONDS: Final = 1.0
 _EVENTS_BYTES: Final = 4096
 
 
@@ -53,8 +54,8 @@ class Cgroup(ABC):
         path: Below each hierarchy's root.
         trees: Hierarchies that the group is made in, the unified one last.
         optional: One that it may stand in, made when a limit asks for it (v1's cpuset).
-        unified: The cgroup v2 hierarchy, if there is one: it kills and freezes, and its
-            file ``cgroup.events`` tells by poll(2) what a v1 file would have to be read for.
+        unified: The cgroup v2 hierarchy, if the group stands in it: it kills and freezes, and
+            its file ``cgroup.events`` tells by poll(2) what a v1 file has to be read for.
     """
 
     def __init__(
@@ -158,7 +159,8 @@ class Cgroup(ABC):
             return
         if not self.exists():
             return
-        self.freeze()
+        with suppress(CgroupError):  # who cannot be stopped in time is killed all the same
+            self.freeze(_FREEZE_TO_KILL_SECONDS)
         try:
             for pid in self.pids():
                 _kill_if_there(pid)

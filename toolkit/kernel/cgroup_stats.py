@@ -86,7 +86,7 @@ def parse_blkio(text: str | None) -> tuple[BlkioEntry, ...]:
     for line in (text or "").splitlines():
         device, _, rest = line.partition(" ")
         operation, _, value = rest.partition(" ")
-        if ":" in device and value.isdigit():
+        if ":" in device and operation != "Total":
             entries.append(_entry(device, operation, int(value)))
     return tuple(entries)
 

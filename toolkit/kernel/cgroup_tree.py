@@ -240,7 +240,8 @@ class CgroupTree:
         found: list[str] = []
         pending = [path]
         while pending:
-            names = [f"{pending[-1]}/{name}" for name in self.children(pending.pop())]
+            parent = pending.pop()
+            names = [f"{parent}/{name}" for name in self.children(parent)]
             found += names
             pending += names
         return sorted(found, key=lambda name: name.count("/"), reverse=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A control group of version 1: one directory in each controller's hierarchy.
 
-Where the unified hierarchy is mounted beside them the group stands in it, too:
-it can kill and freeze, and tells by an event when it is empty.
+Given the unified hierarchy beside them the group stands in it, too, and lets it
+kill, freeze and filter devices: for hosts whose v1 lacks one of those.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ _RETRY_MS: Final = 1
 
 
 class CgroupV1(Cgroup):
-    """A group in the hierarchies of version 1, and in the unified one if it is mounted.
+    """A group in the hierarchies of version 1.
 
     Args:
         by_controller: The hierarchy of each controller; several may share one.
+        unified: The cgroup v2 hierarchy, if the group shall stand in it, too.
     """
 
     def __init__(

@@ -107,7 +107,9 @@ class CgroupHost:
             return CgroupV2(path, self._unified)
         # Not in the unified hierarchy beside it: a group there cannot be renamed, and
         # moving a process in would cost each start the grace period that a slot has saved.
-        return CgroupV1(path, self._by_controller, None)
+        # Only what v1 lacks here is worth that.
+        lacking = not {"devices", "freezer"} <= self.controllers
+        return CgroupV1(path, self._by_controller, self._unified if lacking else None)
 
     def children(self, parent: str) -> list[str]:
         """Return the paths of the groups directly below *parent*, in any hierarchy."""
