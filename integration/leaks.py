@@ -22,7 +22,7 @@ from toolkit.vm.leftovers import Leftovers
 from toolkit.vm.process import parent_and_state, processes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from toolkit.config import Instance
 
@@ -33,6 +33,9 @@ _NUMBERED = re.compile(r":\[\d+\]$")  # "socket:[123]": the number is no matter
 _COUNTERS = re.compile(r"\[\d+:\d+\]")
 # Files that come with use and stay: the store's journal, logs of the engine, caches of work done.
 _NO_LEAK = re.compile(r"(-wal|-shm|-journal|\.log)$|(^|/)(cache|seccomp|__pycache__)(/|$)")
+_SLOT = "slot"
+_SLOT_NAME = re.compile(r"slot-(\d+)-\d+")
+_MOST_SLOTS = 3  # toolkit.runtime.launcher makes so many; each is a shim and a child
 
 Traces = Counter[str]
 
@@ -60,8 +63,10 @@ class Ledger:
             mounts=Counter(_mounts(instance, [engine_pid, *_children(engine_pid, processes)])),
             links=Counter(_links(instance)),
             rules=Counter(_rules(instance)),
-            cgroups=Counter(str(path) for path in leftovers.cgroup_dirs()),
-            processes=Counter(_described(pid) for pid in {*processes, *inside}),
+            cgroups=_without_slots(_cgroup(path) for path in leftovers.cgroup_dirs()),
+            processes=_without_slots(
+                _described(pid, engine_pid) for pid in {*processes, *inside} - {engine_pid}
+            ),
             zombies=Counter(_zombies({engine_pid, *processes})),
             descriptors=Counter(_descriptors(engine_pid)),
             files=Counter(_files(instance)),
@@ -135,7 +140,32 @@ def _rules(instance: Instance) -> Iterator[str]:
                     yield f"{program}: {_COUNTERS.sub('', line).strip()}"
 
 
-def _described(pid: int) -> str:
+def _without_slots(traces: Iterable[str]) -> Traces:
+    """Count traces, but not those of the starts that a launcher makes ahead of need."""
+    counted = Counter(traces)
+    for trace in counted:
+        if trace.endswith(_SLOT):
+            counted[trace] = max(0, counted[trace] - _MOST_SLOTS)
+    return counted
+
+
+def _cgroup(path: Path) -> str:
+    """Return a group's path; one of a living launcher's slots without its number."""
+    slot = _SLOT_NAME.fullmatch(path.name)
+    if slot and (_PROC / slot[1]).exists():
+        return str(path.with_name(_SLOT))
+    return str(path)
+
+
+def _described(pid: int, engine_pid: int) -> str:
+    """Return what a process is; the engine's launcher without its number, a new one is as good."""
+    if _children(engine_pid, [pid]):
+        return "launcher"
+    with suppress(OSError):
+        name = (_PROC / str(pid) / "comm").read_text().strip()
+        if name == "toolkit-slot":
+            inner = (_PROC / str(pid) / "status").read_text().rpartition("NSpid:")[2]
+            return f"{len(inner.splitlines()[0].split())} deep {_SLOT}"
     command = b""
     with suppress(OSError):
         command = (_PROC / str(pid) / "cmdline").read_bytes()
