@@ -136,7 +136,7 @@ class CapabilitySets:
 
 def last_capability() -> int:
     """Return the highest number that this kernel knows; opens a file of /proc."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:  # noqa: PTH123 - pathlib stays out of the launcher
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
         return int(file.read())
 
 

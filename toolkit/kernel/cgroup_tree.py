@@ -127,7 +127,7 @@ class CgroupTree:
     @property
     def label(self) -> str:
         """Name of the hierarchy's directory (``memory``, ``cpu,cpuacct``, ``unified``)."""
-        return os.path.basename(self.hierarchy.mount_point)  # noqa: PTH119 - pathlib stays out of the launcher
+        return os.path.basename(self.hierarchy.mount_point)
 
     def close(self) -> None:
         """Close the mount's descriptor; a second call does nothing."""

@@ -70,7 +70,7 @@ class CgroupHost:
             KernelFeatureMissingError: There are no control groups.
         """
         if mountinfo is None:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - pathlib stays out of the launcher
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
                 mountinfo = file.read()
         trees = [
             tree
@@ -95,7 +95,7 @@ class CgroupHost:
             return "devices" in self._by_controller or self.has_unified
         if feature in {"freezer", "kill"}:
             return "freezer" in self._by_controller or self.has_unified
-        return self._v2_supports(feature) if self.version == 2 else self._v1_supports(feature)  # noqa: PLR2004 - the version is a number
+        return self._v2_supports(feature) if self.version == 2 else self._v1_supports(feature)
 
     def cgroup(self, path: str) -> Cgroup:
         """Return the group at *path* below every hierarchy's root; nothing is made yet.
@@ -103,7 +103,7 @@ class CgroupHost:
         Raises:
             InvalidRequestError: The path leaves the root.
         """
-        if self._unified is not None and self.version == 2:  # noqa: PLR2004 - the version is a number
+        if self._unified is not None and self.version == 2:
             return CgroupV2(path, self._unified)
         # Not in the unified hierarchy beside it: a group there cannot be renamed, and
         # moving a process in would cost each start the grace period that a slot has saved.

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import MountError
 from toolkit.kernel.syscalls import LIBC, call, check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 AT_FDCWD: Final = -100
 AT_EMPTY_PATH: Final = 0x1000

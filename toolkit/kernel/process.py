@@ -6,11 +6,13 @@ from __future__ import annotations
 import array
 import errno
 import os
-from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import KernelCallError
 from toolkit.kernel.syscalls import LIBC, call, check
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4

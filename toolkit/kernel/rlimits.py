@@ -89,7 +89,7 @@ def hard_limits() -> dict[str, int]:
 
 def most_open_files() -> int:
     """Return the most that anybody may set ``nofile`` to (``fs.nr_open``)."""
-    with open("/proc/sys/fs/nr_open", encoding="ascii") as file:  # noqa: PTH123 - pathlib stays out of the launcher
+    with open("/proc/sys/fs/nr_open", encoding="ascii") as file:
         return int(file.read())
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.runtime.protocol import ExitStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write_exit_status(path: str, status: ExitStatus) -> None:
@@ -36,5 +39,5 @@ def read_exit_status(path: Path) -> ExitStatus | None:
     """Return the status that a shim has written, or None if there is none to be read."""
     try:
         return ExitStatus.from_message(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None

@@ -8,11 +8,13 @@ size. Lines that are not ours (a torn disk) are passed over.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from toolkit.runtime.loglines import DamagedLogError, LogEntry, decode_lines
+from toolkit.runtime.loglines import LogEntry, decode_readable_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["LogEntry", "LogReader"]
 
@@ -49,8 +51,8 @@ class LogReader:
         """
         since, until = _comparable(since), _comparable(until)
         wanted = {"stdout": stdout, "stderr": stderr}
-        while entries := self._next():
-            for entry in entries:
+        while lines := self._next_lines():
+            for entry in decode_readable_lines(lines):
                 moment = _comparable(entry.time) if since or until else ""
                 if since and moment < since:
                     continue
@@ -59,9 +61,9 @@ class LogReader:
                 if wanted.get(entry.stream, False):
                     yield entry
 
-    def _next(self) -> list[LogEntry]:
+    def _next_lines(self) -> bytes:
         if self._fd < 0:
-            return []
+            return b""
         size = _CHUNK_BYTES
         lines = os.pread(self._fd, size, self._offset)
         while len(lines) == size and b"\n" not in lines:
@@ -69,28 +71,13 @@ class LogReader:
             lines = os.pread(self._fd, size, self._offset)
         lines = lines[: lines.rfind(b"\n") + 1]
         self._offset += len(lines)
-        if not lines:
-            return []
-        return _decode_what_is_whole(lines) or self._next()
+        return lines
 
     def close(self) -> None:
         """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _decode_what_is_whole(lines: bytes) -> list[LogEntry]:
-    try:
-        return decode_lines(lines)
-    except DamagedLogError:
-        entries = []
-        for line in lines.splitlines(keepends=True):
-            try:
-                entries += decode_lines(line)
-            except DamagedLogError:
-                continue
-        return entries
 
 
 def _tail_offset(log_fd: int, tail_lines: int) -> int:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from json.encoder import encode_basestring as _quote
-from typing import Final
+from typing import Any, Final
 
 from toolkit.errors import ToolkitError
 
@@ -97,11 +98,26 @@ def decode_lines(lines: bytes) -> list[LogEntry]:
     try:
         rows = json.loads(b"[" + b",".join(lines.split(b"\n")[:-1]) + b"]")
         return [_entry(row) for row in rows]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedLogError(f"damaged log line: {error}") from error
 
 
-def _entry(row: dict[str, str]) -> LogEntry:
+def decode_readable_lines(lines: bytes) -> list[LogEntry]:
+    """Return the entries of those lines that are ours; a damaged one is passed over."""
+    try:
+        return decode_lines(lines)
+    except DamagedLogError:
+        entries = []
+        for line in lines.split(b"\n")[:-1]:
+            with suppress(DamagedLogError):
+                entries += decode_lines(line + b"\n")
+        return entries
+
+
+def _entry(row: dict[str, Any]) -> LogEntry:
     raw = row.get("raw")
     data = base64.b64decode(raw) if raw else row.get("log", "").encode()
-    return LogEntry(row["time"], row.get("stream", "stdout"), data)
+    time, stream = row["time"], row.get("stream", "stdout")
+    if not (isinstance(time, str) and isinstance(stream, str)):
+        raise TypeError("time and stream are texts")
+    return LogEntry(time, stream, data)

@@ -8,11 +8,15 @@ is over (defect D-6 of 0.7.2 is not repeated).
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.runtime.loglines import MAX_LINE_BYTES, encode_lines, now_text
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 STREAMS: Final = ("stdout", "stderr")
+_TOP_BITS, _CONTINUATION = 0b1100_0000, 0b1000_0000  # of a byte within a UTF-8 character
 
 
 class LogWriter:
@@ -33,17 +37,15 @@ class LogWriter:
 
     def write(self, stream: str, data: bytes) -> None:
         """Take a chunk of a stream; its whole lines go to the file at once."""
-        end = data.rfind(b"\n") + 1
-        waiting = self.unfinished[stream]
-        if end:
-            self._append(encode_lines(waiting + data[:end], stream, now_text()))
-            waiting = data[end:]
+        data = self.unfinished[stream] + data
+        if _may_hold_long_line(data):
+            *pieces, waiting = _cut_lines(data)
         else:
-            waiting += data
-        while len(waiting) >= MAX_LINE_BYTES:
-            cut = _character_start(waiting, MAX_LINE_BYTES)
-            self._append(encode_lines(waiting[:cut], stream, now_text()))
-            waiting = waiting[cut:]
+            end = data.rfind(b"\n") + 1
+            pieces, waiting = [data[:end]] if end else [], data[end:]
+        if pieces:
+            time = now_text()
+            self._append(b"".join([encode_lines(piece, stream, time) for piece in pieces]))
         self.unfinished[stream] = waiting
 
     def finish(self) -> None:
@@ -57,7 +59,7 @@ class LogWriter:
         """Return whole lines from *offset* on, about *limit_bytes* of them."""
         lines = os.pread(self._fd, limit_bytes, offset)
         end = lines.rfind(b"\n") + 1
-        while not end and offset + len(lines) < self.offset:
+        while lines and not end and offset + len(lines) < self.offset:
             lines = os.pread(self._fd, len(lines) * 2, offset)
             end = lines.rfind(b"\n") + 1
         return lines[:end]
@@ -85,19 +87,42 @@ class LogWriter:
 
     def _drop_torn_line(self, size: int) -> int:
         """Cut off a last line that a crash of the machine left half written."""
-        tail_bytes = min(size, 8 * MAX_LINE_BYTES)
-        tail = os.pread(self._fd, tail_bytes, size - tail_bytes)
-        if tail and not tail.endswith(b"\n"):
-            size -= len(tail) - (tail.rfind(b"\n") + 1)
-            os.ftruncate(self._fd, size)
-        return size
+        kept = size
+        while kept:
+            tail_bytes = min(kept, 8 * MAX_LINE_BYTES)
+            tail = os.pread(self._fd, tail_bytes, kept - tail_bytes)
+            end = tail.rfind(b"\n") + 1
+            kept -= tail_bytes - end
+            if end:
+                break
+        if kept < size:
+            os.ftruncate(self._fd, kept)
+        return kept
+
+
+def _may_hold_long_line(data: bytes) -> bool:
+    """Say whether half a line's length somewhere has no newline; a few look-ups a chunk."""
+    half = MAX_LINE_BYTES // 2
+    return any(
+        data.find(b"\n", start, start + half) < 0 for start in range(0, len(data) - half, half)
+    )
+
+
+def _cut_lines(data: bytes) -> Iterator[bytes]:
+    """Give lines, long ones in parts; what comes last has no newline and may be empty."""
+    *ended, last = data.split(b"\n")
+    for line in (*(line + b"\n" for line in ended), last):
+        rest = line
+        while len(rest) > MAX_LINE_BYTES:
+            cut = _character_start(rest, MAX_LINE_BYTES)
+            yield rest[:cut]
+            rest = rest[cut:]
+        yield rest
 
 
 def _character_start(data: bytes, at: int) -> int:
     """Return the nearest position up to *at* where a UTF-8 character begins."""
-    if at >= len(data):
-        return at
     for position in range(at, at - 4, -1):
-        if data[position] & 0xC0 != 0x80:
+        if data[position] & _TOP_BITS != _CONTINUATION:
             return position
     return at

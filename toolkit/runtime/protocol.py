@@ -10,11 +10,14 @@ from __future__ import annotations
 import array
 import base64
 import json
+import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Message = dict[str, Any]
 
@@ -135,6 +138,7 @@ def receive_message(sock: socket.socket) -> tuple[Message, list[int]] | None:
 
     Raises:
         BlockingIOError: Nothing has come on a non-blocking socket.
+        ValueError: What has come is no message.
     """
     fds = array.array("i")
     body, ancillary, _, _ = sock.recvmsg(
@@ -145,7 +149,12 @@ def receive_message(sock: socket.socket) -> tuple[Message, list[int]] | None:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     if not body:
         return None
-    message: Message = json.loads(body)
+    try:
+        message: Message = json.loads(body)
+    except ValueError:
+        for fd in fds:
+            os.close(fd)
+        raise
     return message, list(fds)
 
 

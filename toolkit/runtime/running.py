@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import socket
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import toolkit.errors
 from toolkit.errors import BackendError, ToolkitError
@@ -19,6 +18,10 @@ from toolkit.runtime.protocol import (
     send_message,
 )
 
+if TYPE_CHECKING:
+    import socket
+
+_T = TypeVar("_T")
 _REPLY_SECONDS: Final = 10.0
 
 
@@ -44,8 +47,8 @@ class Running:
         self.started: asyncio.Future[None] = loop.create_future()
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
         self.released: asyncio.Future[None] = loop.create_future()
-        for future in (self.started, self.exited):
-            future.add_done_callback(_mark_seen)
+        self.started.add_done_callback(_mark_seen)
+        self.exited.add_done_callback(_mark_seen)
         loop.add_reader(control, self._on_readable)
 
     async def attach(self, client: AttachClient) -> None:
@@ -142,21 +145,19 @@ class Running:
         self._loop.remove_reader(self._control)
         self._control.close()
         self._control = None
-        for future in (self.started, self.exited, *self._replies.values()):
+        waited: list[asyncio.Future[Any]] = [self.started, self.exited, *self._replies.values()]
+        for future in waited:
             if not future.done():
                 future.set_exception(BackendError(reason))
         _settle(self.released, None)
 
 
-def _settle(
-    future: asyncio.Future[object] | asyncio.Future[None] | asyncio.Future[ExitStatus],
-    value: object,
-) -> None:
+def _settle(future: asyncio.Future[_T], value: _T) -> None:
     if not future.done():
-        future.set_result(value)  # type: ignore[arg-type]  # each caller gives its own kind
+        future.set_result(value)
 
 
-def _mark_seen(future: asyncio.Future[object]) -> None:
+def _mark_seen(future: asyncio.Future[Any]) -> None:
     """Keep asyncio from warning of a failure that nobody happened to wait for."""
     if not future.cancelled():
         future.exception()

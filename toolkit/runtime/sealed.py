@@ -12,9 +12,11 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _CODE: Final = (
@@ -27,7 +29,7 @@ _COPY_BYTES: Final = 1 << 30
 def sealed_copy(path: str) -> int:
     """Return a descriptor of an unchangeable copy of a file, in memory."""
     copy_fd = os.memfd_create("toolkit-interpreter", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(path, "rb") as source:  # noqa: PTH123 - sendfile needs the descriptor
+    with open(path, "rb") as source:
         while os.sendfile(copy_fd, source.fileno(), None, _COPY_BYTES):
             pass
     fcntl.fcntl(copy_fd, fcntl.F_ADD_SEALS, _SEALS)

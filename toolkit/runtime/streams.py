@@ -11,11 +11,14 @@ from __future__ import annotations
 import socket
 import struct
 from collections import deque
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
-from toolkit.runtime.loglines import decode_lines
+from toolkit.runtime.loglines import decode_readable_lines
 from toolkit.runtime.logwriter import STREAMS, LogWriter
-from toolkit.runtime.protocol import AttachClient
+
+if TYPE_CHECKING:
+    from toolkit.runtime.protocol import AttachClient
 
 BUFFER_BYTES: Final = 256 * 1024
 CATCH_UP_BYTES: Final = 128 * 1024
@@ -36,7 +39,7 @@ class Client:
 
     def __init__(self, options: AttachClient, log: LogWriter, *, has_tty: bool) -> None:
         self._socket = socket.socket(fileno=options.fd)
-        self._socket.setblocking(False)
+        self._socket.setblocking(False)  # noqa: FBT003 - the call takes no keyword
         self._log = log
         self._framed = options.framed
         self._wanted = {"stdout": options.stdout, "stderr": options.stderr}
@@ -120,7 +123,7 @@ class Client:
         """Queue the next lines of the log, or what is not in it yet when they are over."""
         offset = self._behind_at or 0
         lines = self._log.read(offset, CATCH_UP_BYTES) if offset < self._log.offset else b""
-        for entry in decode_lines(lines):
+        for entry in decode_readable_lines(lines):
             self._queue_unseen(entry.stream, entry.data)
         self._behind_at = offset + len(lines)
         if self._behind_at < self._log.offset and lines:
@@ -153,6 +156,8 @@ class Client:
             return b""
         if not data:
             self.input_ended = True
+            held, self._matched = self._keys[: self._matched], 0
+            return held
         return self._filter(data) if self._keys and self.wants_input else data
 
     def _filter(self, data: bytes) -> bytes:
@@ -182,10 +187,8 @@ class Client:
         self._closing = True
 
     def _end(self) -> None:
-        try:
+        with suppress(OSError):  # the client was quicker
             self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the client was quicker
         self.drop()
 
     def drop(self) -> None:

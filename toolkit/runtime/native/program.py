@@ -12,9 +12,8 @@ import errno
 import os
 import resource
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import (
     CommandError,
@@ -27,8 +26,12 @@ from toolkit.kernel import capabilities, process, pty
 from toolkit.kernel.capabilities import CapabilitySets
 from toolkit.kernel.paths import make_dirs_in_root, open_in_root, read_small_file_in_root
 from toolkit.kernel.seccomp import install_filter
-from toolkit.runtime.native.prepare import Document, Stdio
 from toolkit.runtime.native.users import Identity, resolve_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.runtime.native.prepare import Document, Stdio
 
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TTY_GROUP: Final = 5
@@ -182,8 +185,8 @@ def _execute(program: Program) -> None:
     denied = 0
     for candidate in program.candidates:
         try:
-            os.execve(candidate, program.argv, program.env)
-        except OSError as error:  # noqa: PERF203 - each candidate is its own attempt
+            os.execve(candidate, program.argv, program.env)  # noqa: S606 - its own words, no shell
+        except OSError as error:
             number = error.errno or 0
             if number not in _NO_SUCH_FILE and (number != errno.EACCES or not denied):
                 denied = number

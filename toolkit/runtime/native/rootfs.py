@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final
+import stat
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import KernelCallError, MountError
 from toolkit.kernel import mounts
 from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root, open_in_root
-from toolkit.runtime.native.prepare import PlannedMount, Prepared
+
+if TYPE_CHECKING:
+    from toolkit.runtime.native.prepare import PlannedMount, Prepared
 
 _RDONLY: Final = mounts.MOUNT_ATTR_RDONLY
 _GUARDED: Final = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
@@ -170,7 +173,7 @@ def _open_existing(root_fd: int, path: str) -> int:
 
 
 def _is_directory(path_fd: int) -> bool:
-    return os.fstat(path_fd).st_mode & 0o170000 == 0o040000
+    return stat.S_ISDIR(os.fstat(path_fd).st_mode)
 
 
 def _open_null(root_fd: int) -> int:

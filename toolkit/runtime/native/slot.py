@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import ToolkitError
-from toolkit.kernel.cgroups import Cgroup, CgroupHost
-from toolkit.runtime.backend import Document
 from toolkit.runtime.native.child import Child
 from toolkit.runtime.native.launch import CLONED, become_container, set_up_early
+
+if TYPE_CHECKING:
+    from toolkit.kernel.cgroups import Cgroup, CgroupHost
+    from toolkit.runtime.backend import Document
 
 PREFIX: Final = "slot-"
 _REMOVE_SECONDS: Final = 5.0

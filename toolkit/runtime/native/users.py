@@ -7,11 +7,13 @@ what the image's nsswitch.conf names (rows S-05, S-06).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _MAX_ID: Final = 2**32 - 2  # 2**32 - 1 means "leave as it is" to the kernel
 _PASSWD_FIELDS: Final = 6
