@@ -95,7 +95,7 @@ class CgroupHost:
             return "devices" in self._by_controller or self.has_unified
         if feature in {"freezer", "kill"}:
             return "freezer" in self._by_controller or self.has_unified
-        return self._v2_supports(feature) if self.version == 2 else self._v1_supports(feature)
+        return self._v2_supports(feature) if self.version == 2 else self._v1_supports(feature)  # noqa: PLR2004 - the version is a number
 
     def cgroup(self, path: str) -> Cgroup:
         """Return the group at *path* below every hierarchy's root; nothing is made yet.
@@ -103,7 +103,7 @@ class CgroupHost:
         Raises:
             InvalidRequestError: The path leaves the root.
         """
-        if self._unified is not None and self.version == 2:
+        if self._unified is not None and self.version == 2:  # noqa: PLR2004 - the version is a number
             return CgroupV2(path, self._unified)
         # Not in the unified hierarchy beside it: a group there cannot be renamed, and
         # moving a process in would cost each start the grace period that a slot has saved.
