@@ -20,6 +20,7 @@ from toolkit.errors import KernelCallError, StorageError, UnsafeArchiveError
 from toolkit.kernel.paths import open_in_root
 from toolkit.storage import metadata, tarformat
 from toolkit.storage.compression import ByteSource, PlainStream
+from toolkit.storage.directories import LinkLeadsNowhereError, OpenDirectories
 from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.metadata import OPAQUE_XATTR, is_whiteout
 from toolkit.storage.names import (
@@ -42,8 +43,6 @@ _Made = TypeVar("_Made")
 
 _O_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _O_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_O_STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_OPEN_DIRECTORIES: Final = 64
 _MOST_PENDING_TIMES: Final = 50_000
 _DEVICES: Final = {
     tarformat.CHARACTER_DEVICE: stat.S_IFCHR,
@@ -104,7 +103,7 @@ def unpack_tree(  # noqa: PLR0913 - each is a choice of its own, and keyword-onl
     limits = limits or ArchiveLimits.for_directory(root_fd)
     stream = PlainStream(source, limit_bytes=limits.stream_bytes)
     keeps_owner = os.geteuid() == 0 if with_owner is None else with_owner
-    writer = _TreeWriter(root_fd, TarReader(stream, limits), whiteouts)
+    writer = _TreeWriter(root_fd, TarReader(stream, limits), whiteouts, limits.members)
     writer.allows_devices = devices
     writer.with_owner = keeps_owner
     with writer.opened():
@@ -120,11 +119,14 @@ def unpack_tree(  # noqa: PLR0913 - each is a choice of its own, and keyword-onl
 class _TreeWriter:
     """Makes the members of one archive, each by a single name in an open directory."""
 
-    def __init__(self, root_fd: int, reader: TarReader, whiteouts: Whiteouts) -> None:
+    def __init__(
+        self, root_fd: int, reader: TarReader, whiteouts: Whiteouts, most_members: int
+    ) -> None:
         self._root_fd = root_fd
         self._reader = reader
         self._whiteouts = whiteouts
-        self._directories: dict[bytes, int] = {}
+        self._most_members = most_members
+        self._directories = OpenDirectories(root_fd)
         self._times: dict[bytes, int] = {}
         self.allows_devices = True
         self.with_owner = True
@@ -138,13 +140,18 @@ class _TreeWriter:
         try:
             yield
         finally:
-            self._forget_directories()
+            self._directories.forget()
 
     def write_all(self) -> None:
         """Make every member, and give the directories their times at the end."""
         for member in self._reader:
             try:
                 self._write(member)
+            except LinkLeadsNowhereError:
+                raise UnsafeArchiveError(
+                    printable(member.name),
+                    "its directory is a link that leads nowhere in the archive",
+                ) from None
             except OSError as error:
                 raise _fault(member, error.errno or 0) from error
             except KernelCallError as error:
@@ -160,8 +167,12 @@ class _TreeWriter:
         if not name:
             self._write_root(member)
             return
-        parent_fd = self._directory(parent, member)
+        parent_fd = self._directories.opened(parent)
         self.members += 1
+        if self.members + self._directories.made > self._most_members:
+            raise UnsafeArchiveError(
+                printable(member.name), f"it needs more than the {self._most_members} files allowed"
+            )
         if mark is Mark.PLAIN:
             self._make(member, parent_fd, path, name)
         elif self._whiteouts is Whiteouts.KEEP:
@@ -228,7 +239,7 @@ class _TreeWriter:
         except BaseException:
             os.close(dir_fd)
             raise
-        self._remember_directory(path, dir_fd)
+        self._directories.remember(path, dir_fd)
         if len(self._times) >= _MOST_PENDING_TIMES:
             self._set_times()
         self._times[path] = member.mtime_ns
@@ -311,85 +322,7 @@ class _TreeWriter:
     def _clear(self, parent_fd: int, name: bytes) -> None:
         remove_entry(parent_fd, name)
         # Any other directory may have been reached through what is gone now.
-        self._forget_directories(but=parent_fd)
-
-    def _directory(self, path: bytes, member: Member) -> int:
-        """Return the open directory that *path* leads to inside the root, made if missing."""
-        if not path:
-            return self._root_fd
-        known = self._directories.get(path)
-        if known is not None:
-            return known
-        dir_fd = self._open_below_known(path)
-        if dir_fd is None:
-            try:
-                dir_fd = open_in_root(self._root_fd, path, os.O_PATH | os.O_DIRECTORY)
-            except KernelCallError as error:
-                if error.errno != errno.ENOENT:
-                    raise
-                dir_fd = self._make_directories(path, member)
-        self._remember_directory(path, dir_fd)
-        return dir_fd
-
-    def _open_below_known(self, path: bytes) -> int | None:
-        """Open a directory whose parent is open; None where the kernel must resolve a link."""
-        parent, _, name = path.rpartition(b"/")
-        parent_fd = self._directories.get(parent) if parent else self._root_fd
-        if parent_fd is None:
-            return None
-        try:
-            return os.open(name, _O_STEP, dir_fd=parent_fd)
-        except OSError:
-            return None
-
-    def _make_directories(self, path: bytes, member: Member) -> int:
-        """Make a directory that the archive did not mention, and its parents."""
-        dir_fd = os.dup(self._root_fd)
-        end = 0
-        while end >= 0:
-            start, end = (end + 1 if end else 0), path.find(b"/", end + 1)
-            prefix, name = (path, path[start:]) if end < 0 else (path[:end], path[start:end])
-            try:
-                next_fd = self._make_one_directory(dir_fd, prefix, name, member)
-            finally:
-                os.close(dir_fd)
-            dir_fd = next_fd
-        return dir_fd
-
-    def _make_one_directory(
-        self, parent_fd: int, prefix: bytes, name: bytes, member: Member
-    ) -> int:
-        try:
-            return open_in_root(self._root_fd, prefix, os.O_PATH | os.O_DIRECTORY)
-        except KernelCallError as error:
-            if error.errno != errno.ENOENT:
-                raise
-        try:
-            os.mkdir(name, 0o700, dir_fd=parent_fd)
-        except FileExistsError:
-            raise UnsafeArchiveError(
-                printable(member.name), "its directory is a link that leads nowhere in the archive"
-            ) from None
-        dir_fd = os.open(name, _O_DIRECTORY, dir_fd=parent_fd)
-        os.fchmod(dir_fd, 0o755)
-        return dir_fd
-
-    def _remember_directory(self, path: bytes, dir_fd: int) -> None:
-        known = self._directories.pop(path, None)
-        if known is not None:
-            os.close(known)
-        if len(self._directories) >= _MOST_OPEN_DIRECTORIES:
-            os.close(self._directories.pop(next(iter(self._directories))))
-        self._directories[path] = dir_fd
-
-    def _forget_directories(self, but: int = -1) -> None:
-        kept = {}
-        for path, dir_fd in self._directories.items():
-            if dir_fd == but:
-                kept[path] = dir_fd
-            else:
-                os.close(dir_fd)
-        self._directories = kept
+        self._directories.forget(but=parent_fd)
 
     def _set_times(self) -> None:
         for path, time_ns in self._times.items():
