@@ -84,6 +84,13 @@ def test_a_detached_container_is_waited_for_and_its_log_read(cli: Run, busybox: 
         cli("rm", "-f", name)
 
 
+@BOTH
+def test_the_program_starts_with_no_signal_ignored_or_blocked(cli: Run, busybox: str) -> None:
+    """A shell that ignored SIGINT could not be interrupted, and `yes | head` would complain."""
+    done = cli("run", "--rm", "--network", "none", busybox, "grep", "Sig[IB]", "/proc/self/status")
+    assert done.stdout.split() == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
+
+
 def test_the_sdk_runs_a_container(sdk: docker.DockerClient, busybox: str) -> None:
     written = sdk.containers.run(busybox, ["echo", "hi"], network_mode="none", remove=True)
     assert written == b"hi\n"

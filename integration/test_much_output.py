@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Much output: nothing is lost, the engine's memory stays flat, a slow reader blocks nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.conftest import Engine
+
+MIB = 1024 * 1024
+LINE = b"0123456789abcdef" * 63 + b"0123456789abcde"  # with its newline 1 KiB
+LINES = 1024 * 1024
+
+
+@contextmanager
+def container(engine: Engine, *command: str) -> Iterator[str]:
+    """Make a container that is removed when the block ends."""
+    wish = {"Image": "busybox", "Cmd": list(command), "HostConfig": {"NetworkMode": "none"}}
+    made = engine.client.containers.create(wish).id
+    try:
+        yield made
+    finally:
+        engine.client.containers.remove(made, force=True)
+
+
+def resident_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_gibibyte_is_in_the_log_to_the_last_byte(engine: Engine, busybox: str) -> None:
+    assert busybox
+    before = resident_kib(engine.pid)
+    script = f"yes {LINE.decode()} | head -n {LINES}"
+    with container(engine, "sh", "-c", script) as made:
+        engine.client.containers.start(made)
+        assert engine.client.containers.wait(made).result().exit_code == 0
+        assert resident_kib(engine.pid) - before < 16 * 1024
+        digest, count = hashlib.sha256(), 0
+        for chunk in engine.client.containers.logs(made, framed=True, stderr=False):
+            digest.update(chunk.payload)
+            count += len(chunk.payload)
+        assert resident_kib(engine.pid) - before < 32 * 1024
+    assert count == LINES * 1024
+    expected = hashlib.sha256()
+    for _ in range(LINES // 1024):
+        expected.update((LINE + b"\n") * 1024)
+    assert digest.hexdigest() == expected.hexdigest()
+
+
+def test_a_client_that_stops_reading_blocks_neither_the_container_nor_another_client(
+    engine: Engine, busybox: str
+) -> None:
+    assert busybox
+    lines = 32 * 1024
+    script = f"sleep 0.5; yes {LINE.decode()} | head -n {lines}"
+    with container(engine, "sh", "-c", script) as made:
+        engine.client.containers.start(made)
+        command = ["docker", "attach", "--no-stdin", made]
+        with (
+            engine.client.containers.attach(made),  # never read
+            subprocess.Popen(command, env=engine.environ, stdout=subprocess.PIPE) as reader,
+        ):
+            seen, _ = reader.communicate(timeout=60)
+            assert engine.client.containers.wait(made).result().exit_code == 0
+    assert len(seen) == lines * 1024

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Terminals: docker's command at a real pty on our side, a real pty in the container."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from ptyprocess import PtyProcess
+
+if TYPE_CHECKING:
+    from integration.conftest import Engine
+
+pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here")
+
+Spawn = Callable[..., PtyProcess]
+DETACH = b"\x10\x11"  # ctrl-p ctrl-q
+
+
+@pytest.fixture
+def spawn(engine: Engine) -> Iterator[Spawn]:
+    """Run docker's command at a terminal of 30 rows and 100 columns."""
+    started: list[PtyProcess] = []
+
+    def spawn_docker(*arguments: str) -> PtyProcess:
+        command = ["docker", *arguments]
+        started.append(PtyProcess.spawn(command, env=engine.environ, dimensions=(30, 100)))
+        return started[-1]
+
+    yield spawn_docker
+    for process in started:
+        process.close(force=True)
+
+
+@pytest.fixture
+def name(engine: Engine, busybox: str) -> Iterator[str]:
+    """A name for a container, which is removed after the test if it is still there."""
+    assert busybox
+    chosen = f"tty-{uuid.uuid4().hex[:8]}"
+    yield chosen
+    if any(f"/{chosen}" in found["Names"] for found in engine.client.containers.list(every=True)):
+        engine.client.containers.remove(chosen, force=True)
+
+
+def read_until(process: PtyProcess, wanted: bytes) -> bytes:
+    """Read what comes until it holds the wanted text; the test's timeout is the bound."""
+    seen = b""
+    while wanted not in seen:
+        seen += process.read()
+    return seen
+
+
+def rest_of(process: PtyProcess) -> bytes:
+    seen = b""
+    while True:
+        try:
+            seen += process.read()
+        except EOFError:
+            return seen
+
+
+def test_the_program_has_a_terminal_of_our_size(spawn: Spawn, name: str) -> None:
+    shell = spawn("run", "--rm", "-it", "--name", name, "--network", "none", "busybox", "sh")
+    read_until(shell, b"# ")
+    shell.write(b"stty size; tty; exit 5\n")
+    seen = rest_of(shell)
+    assert b"30 100" in seen
+    assert b"/dev/" in seen.replace(b"stty size; tty", b"")
+    assert shell.wait() == 5
+
+
+def test_a_resize_reaches_the_program(spawn: Spawn, name: str) -> None:
+    shell = spawn("run", "--rm", "-it", "--name", name, "--network", "none", "busybox", "sh")
+    read_until(shell, b"# ")
+    shell.write(b"trap 'echo now $(stty size)' WINCH; echo armed$((1+1))\n")
+    read_until(shell, b"armed2")
+    shell.setwinsize(40, 120)
+    shell.write(b"sleep 0.5\n")
+    read_until(shell, b"now 40 120")
+    shell.write(b"exit\n")
+    rest_of(shell)
+
+
+def test_ctrl_p_ctrl_q_detaches_and_the_program_goes_on(
+    engine: Engine, spawn: Spawn, name: str
+) -> None:
+    shell = spawn("run", "-it", "--name", name, "--network", "none", "busybox", "sh")
+    read_until(shell, b"# ")
+    shell.write(DETACH)
+    rest_of(shell)
+    assert shell.wait() == 0
+    assert engine.client.containers.inspect(name)["State"]["Status"] == "running"
+    again = spawn("attach", name)
+    again.write(b"echo back$((40+2))\n")
+    read_until(again, b"back42")
+    again.write(b"exit 3\n")
+    rest_of(again)
+    assert again.wait() == 3
+
+
+def test_exec_has_a_terminal_of_its_own(engine: Engine, spawn: Spawn, name: str) -> None:
+    wish = {"Image": "busybox", "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "none"}}
+    engine.client.containers.create(wish, name=name)
+    engine.client.containers.start(name)
+    shell = spawn("exec", "-it", name, "sh")
+    read_until(shell, b"# ")
+    shell.write(b"stty size; exit 4\n")
+    assert b"30 100" in rest_of(shell)
+    assert shell.wait() == 4
