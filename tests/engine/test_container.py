@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from toolkit.engine.container import Container
     from toolkit.engine.engine import Engine
     from toolkit.engine.events import Event
-
-Scenario = "Callable[[World, Engine], Awaitable[None]]"
 
 
 @pytest.fixture
@@ -55,6 +54,16 @@ def actions(engine: Engine) -> list[str]:
     return [event.action for event in kept_events(engine)]
 
 
+def status(container: Container) -> State:
+    return container.record.state.status
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Give the event loop turns until something is so; the scenario's time-out ends it."""
+    while not is_so():  # noqa: ASYNC110 - there is no event for "a timer ran" or "the kernel told"
+        await asyncio.sleep(0.001)
+
+
 def left_in(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
@@ -66,11 +75,11 @@ def test_start_runs_the_program_and_wait_answers_its_exit_code(world: World) -> 
         container = await created(engine)
         waiting = container.begin_wait("next-exit")
         await container.start()
-        assert container.record.state.status is State.RUNNING
+        assert status(container) is State.RUNNING
         assert container.record.state.pid == world.supervisor.last.pid
         world.supervisor.last.end(7)
         assert (await waiting).exit_code == 7
-        assert container.record.state.status is State.EXITED
+        assert status(container) is State.EXITED
         assert container.record.state.pid == 0
 
     play(world, scenario)
@@ -191,9 +200,7 @@ def test_auto_remove_removes_and_then_answers_the_real_exit_code(world: World) -
     """RT-054: with its anonymous volume, and in docker's order of events."""
 
     async def scenario(engine: Engine) -> None:
-        container = await created(
-            engine, host=HostOptions(auto_remove=True), volumes=("/data",)
-        )
+        container = await created(engine, host=HostOptions(auto_remove=True), volumes=("/data",))
         waiting = container.begin_wait("removed")
         await container.start()
         world.supervisor.last.end(9)
@@ -293,13 +300,13 @@ def test_pause_and_unpause_freeze_and_thaw_the_control_group(world: World) -> No
     async def scenario(engine: Engine) -> None:
         container = await started(engine)
         await container.pause()
-        assert container.record.state.status is State.PAUSED
+        assert status(container) is State.PAUSED
         with pytest.raises(ConflictError):
             await container.pause()
         with pytest.raises(ConflictError, match="paused"):
             container.check_attach()
         await container.unpause()
-        assert container.record.state.status is State.RUNNING
+        assert status(container) is State.RUNNING
         with pytest.raises(ConflictError, match="is not paused"):
             await container.unpause()
         group = world.cgroups.groups[f"test/{container.record.id}"]
@@ -315,7 +322,7 @@ def test_a_paused_container_is_thawed_to_be_stopped(world: World) -> None:
         container = await started(engine)
         await container.pause()
         await container.stop(1)
-        assert container.record.state.status is State.EXITED
+        assert status(container) is State.EXITED
         group = world.cgroups.groups[f"test/{container.record.id}"]
         assert group.calls == ["freeze", "thaw"]
 
@@ -369,7 +376,7 @@ def test_a_container_that_cannot_be_removed_is_dead_and_can_be_tried_again(world
         world.layers.is_broken = True
         with pytest.raises(StorageError, match="busy"):
             await container.remove()
-        assert container.record.state.status is State.DEAD
+        assert status(container) is State.DEAD
         assert "busy" in (await waiting).error
         world.layers.is_broken = False
         await container.remove()
@@ -464,8 +471,7 @@ def test_a_client_that_hangs_up_before_the_start_is_closed_at_once(world: World)
         await asyncio.sleep(0.01)
         assert len(waiting._clients) == 1
         ours.close()
-        while waiting._clients:
-            await asyncio.sleep(0)
+        await until(lambda: not waiting._clients)
         await container.start()
         assert world.supervisor.last.clients == []
 
@@ -533,9 +539,9 @@ def test_a_stop_ends_the_wait_for_the_next_restart(world: World) -> None:
         container = await started(engine, host=HostOptions(restart_policy=policy))
         world.supervisor.last.end(0)
         await container.wait("next-exit")
-        assert container.record.state.status is State.RESTARTING
+        assert status(container) is State.RESTARTING
         await container.stop()
-        assert container.record.state.status is State.EXITED
+        assert status(container) is State.EXITED
         await asyncio.sleep(0.15)
         assert len(world.supervisor.programs) == 1
 
@@ -547,7 +553,7 @@ def test_a_stopped_container_does_not_come_back(world: World) -> None:
         policy = RestartPolicy(name="always")
         container = await started(engine, host=HostOptions(restart_policy=policy))
         await container.stop(1)
-        assert container.record.state.status is State.EXITED
+        assert status(container) is State.EXITED
 
     play(world, scenario)
 
@@ -563,7 +569,7 @@ def test_a_full_disk_does_not_keep_a_container_from_being_stopped(world: World) 
 
         engine._context.store.save = full  # type: ignore[method-assign]  # the fault
         await container.stop(1)
-        assert container.record.state.status is State.EXITED
+        assert status(container) is State.EXITED
         with pytest.raises(StorageError):
             await created(engine)
         assert len(await engine.containers()) == 1
@@ -578,8 +584,7 @@ def test_a_client_that_goes_away_does_not_cut_a_start_in_half(world: World) -> N
         request = asyncio.ensure_future(container.start())
         await asyncio.sleep(0)
         request.cancel()
-        while not container.is_running:
-            await asyncio.sleep(0.001)
+        await until(lambda: container.is_running)
         assert len(world.supervisor.programs) == 1
 
     play(world, scenario)

@@ -13,7 +13,6 @@ import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import BackendError, ToolkitError
@@ -22,6 +21,7 @@ from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from toolkit.runtime.protocol import AttachClient
 

@@ -20,6 +20,7 @@ from toolkit.engine.logs import LogSelection, read_log
 from toolkit.engine.model import State
 from toolkit.engine.names import checked_name
 from toolkit.engine.program import ContainerProgram
+from toolkit.engine.replay import replay_log
 from toolkit.engine.signals import parse_signal
 from toolkit.errors import (
     BackendError,
@@ -211,6 +212,7 @@ class Container(ContainerProgram):
 
     async def _attach(self, client: AttachClient) -> None:
         fd = client.fd
+        replays = False
         try:
             async with self._lock:
                 self._check_listed()
@@ -223,6 +225,11 @@ class Container(ContainerProgram):
                 elif client.stream:
                     fd = -1
                     self.keep_client(client)
+                else:
+                    replays = client.logs
+            if replays:
+                fd = -1
+                await replay_log(self._context, self._context.files(self.record.id).log, client)
         finally:
             if fd >= 0:
                 os.close(fd)

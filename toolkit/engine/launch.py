@@ -68,6 +68,7 @@ def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
     files.write_etc(record)
     document = launch_document(record, context)
     files.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (files.bundle_dir / "rootfs").mkdir(mode=0o700, exist_ok=True)  # only a place to mount on
     (files.bundle_dir / "config.json").write_bytes(_encoder.encode(document))
 
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -184,6 +185,7 @@ class ContainerProgram:
                 _close_clients(clients)
                 raise
             bundle_dir = context.files(record.id).bundle_dir
+            began = datetime.now(UTC)  # no line of the log is older
             program = await context.parts.supervisor.start(bundle_dir, clients)
         except BaseException as error:
             await self._undo_start(error, "fail" if has_run else "undo")
@@ -195,13 +197,15 @@ class ContainerProgram:
             exit_code=0,
             oom_killed=False,
             error="",
-            started_at=datetime.now(UTC),
+            started_at=began,
         )
         self.tell("start")
         self._take(program)
 
     async def _undo_start(self, error: BaseException, move: str) -> None:
         code = error.exit_code if isinstance(error, CommandError) else FAILED_START_EXIT_CODE
+        bundle_dir = self._context.files(self.record.id).bundle_dir
+        await self._context.on_host(shutil.rmtree, bundle_dir, ignore_errors=True)
         await self._move(move, exit_code=code, error=str(error))
         self.waiters.release_exit(WaitResult(exit_code=code, error=str(error)))
         if self.record.spec.host.auto_remove:

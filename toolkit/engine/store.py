@@ -16,17 +16,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sqlite3
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from toolkit.engine.model import ContainerId, ContainerRecord
-from toolkit.errors import NameInUseError, StorageError
+from toolkit.engine.names import checked_name
+from toolkit.errors import InvalidNameError, NameInUseError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,8 @@ _SAVE: Final = (
     "INSERT INTO containers (id, name, document) VALUES (?, ?, ?) "
     "ON CONFLICT (id) DO UPDATE SET name = excluded.name, document = excluded.document"
 )
+
+_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ContainerRecord)
@@ -92,12 +96,14 @@ class Contents:
     Attributes:
         boot_id: The boot in which it was last open; empty for a new one.
         moved_aside: Where a damaged database was put; None if it was well.
+        has_garbage: It held rows that name no container.
     """
 
     records: tuple[ContainerRecord, ...] = ()
     damaged: tuple[DamagedRow, ...] = ()
     boot_id: str = ""
     moved_aside: Path | None = None
+    has_garbage: bool = False
 
 
 class Store:
@@ -163,23 +169,23 @@ class Store:
         moved_aside = None
         try:
             connection = _connect(self._path)
+            contents = _read(connection)
         except (sqlite3.DatabaseError, StorageError):
+            contents = Contents()
             moved_aside = _move_aside(self._path)
+        if contents.has_garbage:
+            connection.close()
+            moved_aside = _move_aside(self._path)
+        if moved_aside is not None:
             connection = _connect(self._path)
         self._connection = connection
         self._wal_fd = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        contents = _read(connection)
-        row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
-        if row != (boot_id,):
-            values = (("boot_id", boot_id), ("format", str(FORMAT_VERSION)))
-            for pair in values:
-                self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", pair, full=False)
-        return Contents(
-            records=contents.records,
-            damaged=contents.damaged,
-            boot_id=row[0] if row else "",
-            moved_aside=moved_aside,
-        )
+        if moved_aside is not None:
+            for record in contents.records:
+                self._save(record, encode_record(record), durable=False)
+        for pair in (("boot_id", boot_id), ("format", str(FORMAT_VERSION))):
+            self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", pair, full=False)
+        return replace(contents, moved_aside=moved_aside)
 
     def _close(self) -> None:
         if self._connection is None:
@@ -253,11 +259,30 @@ def _move_aside(path: Path) -> Path:
 def _read(connection: sqlite3.Connection) -> Contents:
     records: list[ContainerRecord] = []
     damaged: list[DamagedRow] = []
+    has_garbage = False
     for container_id, name, document in connection.execute(
         "SELECT id, name, document FROM containers"
     ):
+        if not isinstance(container_id, str) or not _ID.fullmatch(container_id):
+            has_garbage = True  # it names no container, and never a path
+            continue
         try:
             records.append(decode_record(document, container_id))
         except StorageError as error:
-            damaged.append(DamagedRow(id=container_id, name=name, reason=str(error)))
-    return Contents(records=tuple(records), damaged=tuple(damaged))
+            row_id = ContainerId(container_id)
+            damaged.append(DamagedRow(id=row_id, name=_name(name), reason=str(error)))
+    row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
+    return Contents(
+        records=tuple(records),
+        damaged=tuple(damaged),
+        boot_id=row[0] if row else "",
+        has_garbage=has_garbage,
+    )
+
+
+def _name(text: object) -> str:
+    """Return a stored name if it still is one."""
+    try:
+        return checked_name(str(text))
+    except InvalidNameError:
+        return ""
