@@ -9,7 +9,7 @@ ALLOW = 0x7FFF0000
 ERRNO = 0x00050000
 KILL_PROCESS = 0x80000000
 
-AUDIT_ARCH = {"x86_64": 0xC000003E, "i386": 0x40000003, "arm": 0x40000028}
+AUDIT_ARCH = {"x86_64": 0xC000003E, "i386": 0x40000003, "arm": 0x40000028, "aarch64": 0xC00000B7}
 
 _JUMPS = {0x15: int.__eq__, 0x25: int.__gt__, 0x35: int.__ge__, 0x45: int.__and__}
 

@@ -186,3 +186,15 @@ def test_no_call_is_listed_twice() -> None:
 
 def test_arm64_is_filtered_natively() -> None:
     assert default_profile(frozenset(), "aarch64")["architectures"] == ["SCMP_ARCH_AARCH64"]
+
+
+def test_the_arm64_program_decides_by_arm64s_numbers() -> None:
+    """Row S-11: 63 is read, 40 mount, 198 socket, 220 clone; x86-64 is another architecture."""
+    arm64 = AUDIT_ARCH["aarch64"]
+    compiled = compile_filter(default_profile(frozenset(), "aarch64"))
+    decisions = [
+        evaluate_filter(compiled, number, arm64, arguments)
+        for number, arguments in ((63, ()), (40, ()), (198, (38,)), (198, (2,)), (220, (1 << 28,)))
+    ]
+    assert decisions == [ALLOW, EPERM, EPERM, ALLOW, EPERM]
+    assert evaluate_filter(compiled, 0, X86_64) == KILL_PROCESS
