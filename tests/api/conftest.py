@@ -7,11 +7,10 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,11 +19,11 @@ from toolkit.api.query import Query
 from toolkit.api.request import Request, Response
 from toolkit.api.table import ROUTES
 from toolkit.config import Instance
+from toolkit.engine import model
 from toolkit.engine.events import EventHub
 from toolkit.engine.images import RemovedImage
 from toolkit.engine.info import EngineInfo
 from toolkit.engine.limits import HostLimits
-from toolkit.engine.logs import LogSelection
 from toolkit.engine.model import (
     ContainerId,
     ContainerRecord,
@@ -34,7 +33,6 @@ from toolkit.engine.model import (
     ExecSpec,
     State,
 )
-from toolkit.engine.waiters import WaitResult
 from toolkit.errors import (
     ConflictError,
     ContainerNotFoundError,
@@ -45,7 +43,13 @@ from toolkit.errors import (
 from toolkit.images.image import Image, ImageId
 from toolkit.kernel.cgroup_stats import CgroupStats
 from toolkit.runtime.logfile import LogEntry
-from toolkit.runtime.protocol import AttachClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from toolkit.engine.logs import LogSelection
+    from toolkit.engine.waiters import WaitResult
+    from toolkit.runtime.protocol import AttachClient
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
 IMAGE_ID = ImageId("sha256:" + "ab" * 32)
@@ -56,7 +60,7 @@ def make_record(number: int = 1, **changes: Any) -> ContainerRecord:
         id=ContainerId(f"{number:02x}" * 32),
         name=f"name{number}",
         created=CREATED,
-        image_id=IMAGE_ID,
+        image_id=model.ImageId(IMAGE_ID),
         path="sleep",
         args=("10",),
         spec=ContainerSpec(image="busybox"),
@@ -208,9 +212,6 @@ class FakeImages:
         self.imported: list[dict[str, Any]] = []
         self.tags: list[tuple[str, str]] = []
 
-    async def list(self) -> list[Image]:
-        return self.found
-
     async def inspect(self, text: str) -> Image:
         for image in self.found:
             names = {*image.references, *(name.split(":")[0] for name in image.references)}
@@ -229,6 +230,9 @@ class FakeImages:
         del force, noprune
         image = await self.inspect(text)
         return [RemovedImage(untagged=image.references[0]), RemovedImage(deleted=image.id)]
+
+    async def list(self) -> list[Image]:
+        return self.found
 
 
 class FakeEngine:
@@ -356,8 +360,16 @@ class Api:
         self.engine = engine
         self._application = Application(engine, ROUTES)
 
-    def __call__(self, method: str, target: str, body: Any = None, **headers: str) -> Answer:
-        return asyncio.run(self.ask(method, target, body, **headers))
+    def __call__(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        wire: FakeWire | None = None,
+        **headers: str,
+    ) -> Answer:
+        return asyncio.run(self.ask(method, target, body, wire=wire, **headers))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
@@ -371,7 +383,9 @@ class Api:
         wire: FakeWire | None = None,
         **headers: str,
     ) -> Answer:
-        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        raw = (
+            body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        )
         wire = wire or FakeWire()
         wire.parts = [raw] if raw else []
         names = {name.replace("_", "-").lower(): value for name, value in headers.items()}

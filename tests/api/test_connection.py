@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from toolkit.api.connection import Connection, Limits
+from toolkit.api.connection import Connection
+from toolkit.api.heads import Limits
 from toolkit.api.request import Request, Response, json_response
 
 Serve = Callable[[Request], Awaitable[Response | None]]
@@ -384,7 +385,7 @@ UPGRADE = (
 
 def hijacker(taken: list[tuple[int, bytes]]) -> Serve:
     async def serve(request: Request) -> None:
-        taken.append(await request.hijack("application/vnd.docker.raw-stream"))
+        taken.append(await request.hijack("application/vnd.docker.raw-stream", data_follows=True))
 
     return serve
 

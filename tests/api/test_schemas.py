@@ -93,11 +93,15 @@ LIKELY = (
 )
 HOST_BODIES = st.dictionaries(
     st.sampled_from(HOST_NAMES),
-    LIKELY | st.lists(LIKELY, max_size=3) | st.dictionaries(st.text(max_size=8), LIKELY, max_size=3),
+    LIKELY
+    | st.lists(LIKELY, max_size=3)
+    | st.dictionaries(st.text(max_size=8), LIKELY, max_size=3),
 )
 BODIES = st.dictionaries(
     st.sampled_from(WIRE_NAMES),
-    LIKELY | st.lists(LIKELY, max_size=3) | st.dictionaries(st.text(max_size=8), LIKELY, max_size=3),
+    LIKELY
+    | st.lists(LIKELY, max_size=3)
+    | st.dictionaries(st.text(max_size=8), LIKELY, max_size=3),
 ).flatmap(lambda body: HOST_BODIES.map(lambda host: {**body, "HostConfig": host}))
 
 

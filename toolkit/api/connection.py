@@ -17,15 +17,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import select
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 import h11
 
-from toolkit.api.query import Query
+from toolkit.api.hangup import HangupWatch
+from toolkit.api.heads import Limits, read_head
 from toolkit.api.request import Request, Response, error_response
 from toolkit.errors import InvalidRequestError, ToolkitError
 
@@ -40,38 +39,11 @@ _UNREAD_LIMIT_BYTES = 256 * 1024
 _WRITE_LIMIT_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one client may cost (S-94).
-
-    Attributes:
-        head_bytes: Longest request head, target included.
-        head_fields: Most header lines.
-        head_seconds: Longest time from a head's first byte to its last.
-        linger_seconds: How long what a refused client still sends is read and dropped,
-            so that it gets to read the answer.
-    """
-
-    head_bytes: int = 64 * 1024
-    head_fields: int = 128
-    head_seconds: float = 10.0
-    linger_seconds: float = 1.0
-
-
 class ClientGoneError(ToolkitError):
     """The client went away before its request was done."""
 
     def __init__(self) -> None:
         super().__init__("the client closed the connection")
-
-
-class HeadTooLargeError(InvalidRequestError):
-    """A request's head is larger than any client's."""
-
-    status = 431
-
-    def __init__(self) -> None:
-        super().__init__("the request head is too large")
 
 
 class Connection(asyncio.Protocol):
@@ -97,7 +69,7 @@ class Connection(asyncio.Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._data_waiter: asyncio.Future[None] | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
-        self._hangup: select.epoll | None = None
+        self._hangup = HangupWatch(self._abort_transport)
         self._unread_bytes = 0
         self._writing_paused = False
         self._reading_paused = False
@@ -146,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         self._registry.discard(self)
         self._stop_head_timer()
-        self._unwatch_hangup()
+        self._hangup.stop()
         if self._request is not None and self._request.is_hijacked:
             return
         self._abandon()
@@ -206,7 +178,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, event: h11.Request) -> None:
         """Start the task that serves a request."""
         try:
-            self._request = self._read_request(event)
+            self._request = read_head(event, self, self._limits)
         except ToolkitError as error:
             self._refuse(error.status, str(error))
             return
@@ -214,22 +186,6 @@ class Connection(asyncio.Protocol):
         self._task = self._loop.create_task(self._run(self._request))
         if self._at_eof:
             self._watch_hangup()
-
-    def _read_request(self, event: h11.Request) -> Request:
-        """Return the request that a head describes."""
-        if event.http_version not in (b"1.1", b"1.0"):
-            raise InvalidRequestError("only HTTP versions 1.0 and 1.1 are spoken here")
-        # h11 limits only a head that comes in parts; one that came at once is measured here.
-        size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
-        if size > self._limits.head_bytes or len(event.headers) > self._limits.head_fields:
-            raise HeadTooLargeError
-        headers: dict[str, str] = {}
-        for name, value in event.headers:
-            headers[name.decode("ascii")] = value.decode("latin-1")
-        if "transfer-encoding" in headers and "content-length" in headers:
-            raise InvalidRequestError("the request has both Content-Length and Transfer-Encoding")
-        path, _, query = event.target.decode("ascii").partition("?")
-        return Request(event.method.decode("ascii"), path, Query(query), headers, self)
 
     async def _run(self, request: Request) -> None:
         """Serve one request, then look for the next."""
@@ -261,7 +217,7 @@ class Connection(asyncio.Protocol):
                 self._close_transport()
                 return
             self._parser.start_next_cycle()
-            self._unwatch_hangup()
+            self._hangup.stop()
             self._unread_bytes = len(self._parser.trailing_data[0])
             self._resume_reading()
         elif self._body_done:
@@ -484,25 +440,6 @@ class Connection(asyncio.Protocol):
             self._head_timer = None
 
     def _watch_hangup(self) -> None:
-        """Learn when a half-closed client goes altogether.
-
-        asyncio takes the socket out of its selector at end of file. An epoll set of
-        its own still tells a full hang-up, which the kernel reports unasked.
-        """
-        if self._hangup is not None or self._transport is None or self._transport.is_closing():
-            return
-        self._hangup = select.epoll()
-        self._hangup.register(self._socket_fd(), 0)
-        self._loop.add_reader(self._hangup.fileno(), self._hung_up)
-
-    def _unwatch_hangup(self) -> None:
-        """Stop watching."""
-        if self._hangup is not None:
-            self._loop.remove_reader(self._hangup.fileno())
-            self._hangup.close()
-            self._hangup = None
-
-    def _hung_up(self, *_: Any) -> None:
-        """End what runs for a client that closed both ways."""
-        self._unwatch_hangup()
-        self._abort_transport()
+        """Learn when a half-closed client goes altogether."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._hangup.start(self._socket_fd())

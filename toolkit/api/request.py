@@ -149,8 +149,12 @@ class Request:
         await self.wire.send_head(status, [("Content-Type", content_type)])
         return ResponseStream(self.wire)
 
-    async def hijack(self, content_type: str) -> tuple[int, bytes]:
+    async def hijack(self, content_type: str, *, data_follows: bool) -> tuple[int, bytes]:
         """Answer 101 (or 200 to a client that asked for no upgrade) and take the socket.
+
+        Args:
+            content_type: What will be sent.
+            data_follows: Something may be sent at once, before the client acts again.
 
         Returns:
             A descriptor of the connection, which now is the caller's, and the
@@ -164,9 +168,12 @@ class Request:
             start, end = "200 OK", "\r\n"
         head = f"HTTP/1.1 {start}\r\nContent-Type: {content_type}\r\n{end}"
         # The SDK reads the socket below its HTTP buffer: what comes in one segment
-        # with the head is lost to it, so its first bytes have to come later.
+        # with the head is lost to it, so its first bytes have to come later. Nobody
+        # else waits: a client that attaches before the start may start at once, and
+        # has to be known by then.
         is_sdk = self.headers.get("user-agent", "").startswith("docker-sdk-python")
-        taken = await self.wire.hijack(head.encode(), _SDK_GAP_SECONDS if is_sdk else 0.0)
+        gap_seconds = _SDK_GAP_SECONDS if is_sdk and data_follows else 0.0
+        taken = await self.wire.hijack(head.encode(), gap_seconds)
         self.is_hijacked = True
         return taken
 

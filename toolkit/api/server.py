@@ -14,12 +14,14 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from toolkit.api.application import COMMON_HEADERS
-from toolkit.api.connection import Connection, Limits, Serve
+from toolkit.api.connection import Connection, Serve
 from toolkit.errors import HostError, InstanceLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from toolkit.api.heads import Limits
 
 _log = logging.getLogger(__name__)
 

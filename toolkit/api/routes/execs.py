@@ -50,7 +50,7 @@ async def start(engine: EngineFacade, request: Request) -> Response | None:
         )
         await session.start(client)
 
-    await give_socket(request, hand_over, has_tty=spec.has_tty)
+    await give_socket(request, hand_over, has_tty=spec.has_tty, data_follows=True)
     return None
 
 

@@ -16,6 +16,7 @@ from toolkit.api.framing import frame, stream_type
 from toolkit.api.request import JSON
 from toolkit.api.times import rfc3339_nano_of_ns
 from toolkit.engine.logs import LogSelection
+from toolkit.engine.model import State
 from toolkit.errors import InvalidRequestError, ToolkitError
 from toolkit.runtime.protocol import AttachClient
 
@@ -56,14 +57,20 @@ async def attach(engine: EngineFacade, request: Request) -> None:
         )
         await container.attach(client)
 
-    await give_socket(request, hand_over, has_tty=has_tty)
+    is_running = record.state.status is State.RUNNING
+    await give_socket(request, hand_over, has_tty=has_tty, data_follows=is_running)
 
 
 async def give_socket(
-    request: Request, hand_over: Callable[[int, bytes], Awaitable[None]], *, has_tty: bool
+    request: Request,
+    hand_over: Callable[[int, bytes], Awaitable[None]],
+    *,
+    has_tty: bool,
+    data_follows: bool,
 ) -> None:
     """Take the socket and pass it on; what fails from here on is text in the stream."""
-    fd, pending = await request.hijack(stream_type(has_tty=has_tty, version=request.version))
+    content_type = stream_type(has_tty=has_tty, version=request.version)
+    fd, pending = await request.hijack(content_type, data_follows=data_follows)
     spare_fd = os.dup(fd)
     try:
         await hand_over(fd, pending)
