@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 import errno
 import os
+import signal
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import KernelCallError
@@ -76,9 +77,11 @@ def signal_pidfd(pidfd: int, signal_number: int) -> bool:
     return True
 
 
-def close_from(first: int) -> None:
-    """Close every descriptor from *first* on."""
-    call("close_range", first, _MAX_FD, 0)
+def reset_signals() -> None:
+    """Give every signal its default action and block none: what is ignored outlives execve(2)."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def close_from_on_exec(first: int) -> None:

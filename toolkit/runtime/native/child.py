@@ -121,6 +121,7 @@ def _run(go: socket.socket, report_fd: int, early: Callable[[], None], body: Bod
     try:
         gc.disable()
         process.set_dumpable(dumpable=False)  # row S-04
+        process.reset_signals()
         early()
         task = _await_task(go)
         if task is not None:
