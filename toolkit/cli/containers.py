@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHORT_ID: Final = 12
 _COMMAND_WIDTH: Final = 20
+_TOP_WIDTH: Final = 20
 _PS_COLUMNS: Final = {
     "CONTAINER ID": "ID",
     "IMAGE": "Image",
@@ -171,7 +172,7 @@ def logs(access: EngineAccess, container: str, **options: Any) -> None:
 def top(access: EngineAccess, container: str, arguments: tuple[str, ...]) -> None:
     """Show the processes of a container."""
     document = access.client.containers.top(container, ps_arguments=" ".join(arguments))
-    say(table(document["Titles"], document["Processes"] or []))
+    say(table(document["Titles"], document["Processes"] or [], min_width=_TOP_WIDTH))
 
 
 @command("port")

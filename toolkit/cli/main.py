@@ -145,8 +145,10 @@ def _report_usage(error: click.UsageError) -> int:
     warn(f"toolkit: {error.format_message()}")
     if error.ctx is not None:
         warn(f"See '{error.ctx.command_path} --help'.")
-    counts_arguments = isinstance(error, click.MissingParameter) or type(error) is click.UsageError
-    return EXIT_FAILURE if counts_arguments else EXIT_USAGE
+    if isinstance(error, click.MissingParameter):  # a bad parameter, too, to click
+        return EXIT_FAILURE
+    bad_flag = (click.NoSuchOption, click.BadOptionUsage, click.BadParameter)
+    return EXIT_USAGE if isinstance(error, bad_flag) else EXIT_FAILURE
 
 
 def main() -> NoReturn:

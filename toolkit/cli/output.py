@@ -35,13 +35,14 @@ def _spelt(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return aligned columns as docker's: at least ten wide, three blanks between."""
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, min_width: int = MIN_COLUMN
+) -> str:
+    """Return aligned columns as docker's: at least so wide, three blanks between."""
     lines = [list(header), *([escape(cell) for cell in row] for row in rows)]
     last = len(header) - 1
     widths = [
-        max(MIN_COLUMN, max(len(line[column]) for line in lines) + PADDING)
-        for column in range(last)
+        max(min_width, max(len(line[column]) for line in lines) + PADDING) for column in range(last)
     ]
     return "\n".join(
         "".join(line[column].ljust(widths[column]) for column in range(last)) + line[last]

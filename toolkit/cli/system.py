@@ -159,8 +159,9 @@ def event_line(event: Mapping[str, Any]) -> str:
     nanoseconds = int(event.get("timeNano") or int(event.get("time", 0)) * _NANOSECONDS)
     seconds, fraction = divmod(nanoseconds, _NANOSECONDS)
     moment = datetime.fromtimestamp(seconds, UTC).astimezone()
-    zone = moment.strftime("%z")
-    when = f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}{zone[:3]}:{zone[3:]}"
+    offset = moment.strftime("%z")
+    zone = f"{offset[:3]}:{offset[3:]}" if moment.utcoffset() else "Z"
+    when = f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}{zone}"
     shown = ", ".join(f"{key}={attributes[key]}" for key in sorted(attributes))
     words = f"{when} {event.get('Type')} {event.get('Action')} {actor.get('ID')}"
     return f"{words} ({shown})" if shown else words

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(
     r'\s*(?:(?P<field>(?:\.[\w-]+)+|\.)|(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>-?\d+)'
-    r"|(?P<name>[A-Za-z]\w*)|(?P<sign>[()]))"
+    r"|(?P<name>[A-Za-z]\w*(?=[\s()]|$))|(?P<sign>[()]))"
 )
 
 

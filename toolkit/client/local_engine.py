@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 READY: Final = b"READY=1"
 START_SECONDS: Final = 20.0
 _DATAGRAM_BYTES: Final = 4096
+_GRACE_SECONDS: Final = 5.0
 _CLIENT_VARIABLES: Final = ("DOCKER_HOST", "TOOLKIT_HOST")
 
 
@@ -120,10 +121,20 @@ def _becomes_ready(receiver: socket.socket, engine: subprocess.Popen[bytes]) -> 
         os.close(pidfd)
 
 
+def _end(engine: subprocess.Popen[bytes]) -> None:
+    """End an engine that hangs: politely first, so that it can give back what it holds."""
+    engine.terminate()
+    try:
+        engine.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        engine.kill()
+        engine.wait()
+
+
 def _failure(engine: subprocess.Popen[bytes], log_path: Path) -> str:
     exit_code = engine.poll()
     if exit_code is None:
-        engine.terminate()
+        _end(engine)
         what = f"the engine did not serve within {START_SECONDS:g} s"
     else:
         what = f"the engine ended with exit code {exit_code}"

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from toolkit.cli.engine import chosen_instance
+from toolkit.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import CommandLine
+
+
+def test_the_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_INSTANCE", "other")
+    monkeypatch.setenv("TOOLKIT_BACKEND", "lxc")
+    assert chosen_instance("", "", "").name == "other"
+    instance = chosen_instance("mine", "native", "/x/engine.sock")
+    assert (instance.name, instance.backend) == ("mine", "native")
+    assert instance.socket_path == Path("/x/engine.sock")
+    assert instance.run_dir == Path("/run/mine")
+
+
+@pytest.mark.parametrize(("name", "backend"), [("BAD", ""), ("", "xen")])
+def test_bad_flags_are_refused(name: str, backend: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        chosen_instance(name, backend, "")
+
+
+def test_missing_packages_are_named_with_the_remedy(
+    toolkit: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    result = toolkit("engine")
+    assert result.exit_code == 1
+    assert result.err.splitlines() == [
+        "toolkit: the engine needs h11 and msgspec",
+        "Install them: pip install 'container-toolkit[engine]'",
+    ]

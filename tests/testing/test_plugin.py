@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run_pytest(directory: Path, *words: str) -> str:
+    """Run pytest with the plugin in another process, strictly; return what it prints."""
+    (directory / "test_x.py").write_text("def test_x(): pass\n")
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "--strict-config", "--strict-markers"),
+            *("-p", "toolkit.testing.plugin", "-p", "no:cacheprovider", "-W", "error"),
+            *words,
+            str(directory),
+        ],
+        env={
+            "PYTHONPATH": ":".join(filter(None, sys.path)),
+            "TOOLKIT_INSTANCE": "nobody",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_header_names_the_default_engine_and_whether_it_listens(tmp_path: Path) -> None:
+    header = "container engine: unix:///run/nobody/engine.sock (from default, not listening)"
+    assert header in run_pytest(tmp_path)
+
+
+def test_the_option_names_another_engine(tmp_path: Path) -> None:
+    out = run_pytest(tmp_path, "--container-engine", f"unix://{tmp_path}/e.sock")
+    assert f"container engine: unix://{tmp_path}/e.sock (from --host, not listening)" in out
+
+
+def test_a_bad_address_is_said_and_fails_no_test(tmp_path: Path) -> None:
+    out = run_pytest(tmp_path, "--container-engine", "tcp://x")
+    assert "container engine: none" in out
+
+
+def test_importing_the_plugin_loads_nothing_of_the_toolkit() -> None:
+    code = "import sys, toolkit.testing.plugin; print(*sorted(sys.modules))"
+    loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    ours = {name for name in loaded if name.startswith("toolkit")}
+    assert ours == {"toolkit", "toolkit.testing", "toolkit.testing.plugin"}
+    assert not loaded & {"json", "socket", "subprocess", "pytest"}
