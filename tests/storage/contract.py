@@ -7,6 +7,7 @@ A subclass gives `driver_name` and `shown`: the tree that a container would see.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,6 @@ from toolkit.storage.layers import (
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from toolkit.storage.driver import RootfsSource
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from toolkit.storage.copies import copy_tree
 from toolkit.storage.opened import opened_directories
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def copy(source: Path, target: Path) -> None:

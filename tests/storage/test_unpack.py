@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from toolkit.storage.unpack import Unpacked, unpack_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # What stands for the canary's directory in a name or link of the table below.
 CANARY = "@CANARY@"

@@ -147,21 +147,21 @@ def _refuse_constant(name: str) -> None:
 
 
 def _text(document: dict[str, Any], key: str) -> str:
-    value = document.get(key) or ""
+    value = "" if document.get(key) is None else document[key]
     if not isinstance(value, str):
         raise InvalidImageError(f"the image's {key} is not a text")
     return value
 
 
 def _object(document: dict[str, Any], key: str) -> dict[str, Any]:
-    value = document.get(key) or {}
+    value = {} if document.get(key) is None else document[key]
     if not isinstance(value, dict):
         raise InvalidImageError(f"the image's {key} is not an object")
     return value
 
 
 def _objects(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    value = document.get(key) or []
+    value = [] if document.get(key) is None else document[key]
     if not isinstance(value, list) or not all(isinstance(step, dict) for step in value):
         raise InvalidImageError(f"the image's {key} is not a list of objects")
     return value
