@@ -13,7 +13,7 @@ import pytest
 
 from toolkit.api.connection import Connection
 from toolkit.api.heads import Limits
-from toolkit.api.request import Request, Response, json_response
+from toolkit.api.request import BodyTooSlowError, Request, Response, json_response
 
 Serve = Callable[[Request], Awaitable[Response | None]]
 Talk = Callable[["Client"], Awaitable[Any]]
@@ -208,6 +208,22 @@ def test_gives_up_on_a_head_that_takes_too_long() -> None:
 
     answer = converse(echo, talk, Limits(head_seconds=0.05, linger_seconds=0.05))
     assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_gives_up_on_a_small_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-94: slow bodies."""
+    monkeypatch.setattr("toolkit.api.request.BODY_SECONDS", 0.05)
+
+    async def serve(request: Request) -> Response:
+        with pytest.raises(BodyTooSlowError):
+            await request.body()
+        return Response(status=408)
+
+    async def talk(client: Client) -> bytes:
+        await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        return await client.rest()
+
+    assert converse(serve, talk, Limits(linger_seconds=0.05)).startswith(b"HTTP/1.1 408")
 
 
 def test_answers_a_client_that_has_closed_its_writing_side() -> None:

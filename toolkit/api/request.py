@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from toolkit.api.query import Query
 
 JSON = "application/json"
+BODY_SECONDS = 30.0
 _SDK_GAP_SECONDS = 0.003
 _HELD_LIMIT_BYTES = 64 * 1024
 JSON_BODY_BYTES = 4 * 1024 * 1024  # the largest create body seen in the wild is a few kilobytes
@@ -38,6 +39,15 @@ class BodyTooLargeError(ToolkitError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"request body is larger than {limit_bytes} bytes")
         self.limit_bytes = limit_bytes
+
+
+class BodyTooSlowError(ToolkitError):
+    """A body that should be there at once did not come (S-94)."""
+
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__(f"the request body did not come within {BODY_SECONDS:g} seconds")
 
 
 @dataclass(frozen=True)
@@ -112,10 +122,19 @@ class Request:
         Raises:
             BodyTooLargeError: It is longer than the limit; told before it is read if
                 the client announced its length.
+            BodyTooSlowError: It did not come.
         """
         announced = self.headers.get("content-length", "0")
         if len(announced) > len(str(limit_bytes)) or int(announced) > limit_bytes:
             raise BodyTooLargeError(limit_bytes)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._read_body(limit_bytes)
+        except TimeoutError:
+            raise BodyTooSlowError from None
+
+    async def _read_body(self, limit_bytes: int) -> bytes:
+        """Return the whole body, however long it takes."""
         parts = []
         size = 0
         while part := await self.wire.receive_body():

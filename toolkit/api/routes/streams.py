@@ -58,7 +58,8 @@ async def attach(engine: EngineFacade, request: Request) -> None:
         await container.attach(client)
 
     is_running = record.state.status is State.RUNNING
-    await give_socket(request, hand_over, has_tty=has_tty, data_follows=is_running)
+    only_replays = query.flag("logs") and not query.flag("stream")
+    await give_socket(request, hand_over, has_tty=has_tty, data_follows=is_running or only_replays)
 
 
 async def give_socket(
