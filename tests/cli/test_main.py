@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from tests.fakes.stub_engine import StubEngine, says, streams
 from toolkit import __version__
 from toolkit.cli.main import cli, run_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import CommandLine
-    from tests.fakes.stub_engine import StubEngine
 
 GROUPS = ("container", "image", "system")
 
@@ -80,3 +83,21 @@ def test_a_command_imports_nothing_that_it_does_not_need() -> None:
         "toolkit.cli.containers",
         "toolkit.client.local_engine",
     }
+
+
+def test_an_output_that_nobody_reads_ends_the_command_quietly(
+    stub: StubEngine, tmp_path: Path
+) -> None:
+    stub.on("GET /containers/x/json", says(200, {"Config": {"Tty": True}}))
+    stub.on("GET /containers/x/logs", streams([b"line\n"] * 3))
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    words = ["-H", f"unix://{tmp_path}/engine.sock", "logs", "x"]
+    result = subprocess.run(
+        [sys.executable, "-m", "toolkit.cli.main", *words],
+        stdout=write_fd,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write_fd)
+    assert (result.returncode, result.stderr) == (141, b"")

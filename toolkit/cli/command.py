@@ -19,8 +19,19 @@ _TRUE: Final = frozenset({"1", "t", "true"})
 _FALSE: Final = frozenset({"0", "f", "false"})
 
 
+class OutputClosedError(Exception):
+    """Nobody reads the output any more: there is nobody to tell."""
+
+
 class Command(click.Command):
     """A command whose boolean flags also take ``=true`` and ``=false``."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a closed output is no failure with the code 1, as click has it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise OutputClosedError from error
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words, flags with a value first made plain."""

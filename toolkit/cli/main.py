@@ -16,6 +16,7 @@ import click
 
 from toolkit import __version__
 from toolkit.cli.access import EngineAccess
+from toolkit.cli.command import OutputClosedError
 from toolkit.cli.output import report, warn
 from toolkit.errors import ToolkitError
 
@@ -135,10 +136,15 @@ def run_command(arguments: Sequence[str]) -> int:
         return EXIT_FAILURE
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to say to nobody
-        return EXIT_PIPE
+    except OutputClosedError:
+        return _close_output()
     return ended_with if isinstance(ended_with, int) else 0
+
+
+def _close_output() -> int:
+    """Send what is still buffered to nobody; return the code of a broken pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return EXIT_PIPE
 
 
 def _report_usage(error: click.UsageError) -> int:
@@ -157,8 +163,7 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        exit_code = EXIT_PIPE
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        exit_code = _close_output()
     sys.exit(exit_code)
 
 
