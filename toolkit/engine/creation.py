@@ -131,7 +131,9 @@ def _make_files(context: EngineContext, record: ContainerRecord, image: Image) -
     with ExitStack() as undo:
         undo.callback(remove_files, context, record.id)
         context.instance.containers_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        context.files(record.id).dir.mkdir(mode=0o700)
+        files = context.files(record.id)
+        files.dir.mkdir(mode=0o700)
+        files.log.touch(mode=0o600)  # so that one can be followed before it has a line
         context.parts.layers.create_rw(record.id, image.top)
         for mount in record.mounts:
             if mount.kind == "volume":

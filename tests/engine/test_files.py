@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that a container sees in its /etc."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from toolkit.engine import files
+from toolkit.engine.files import ContainerFiles, hosts_text, resolv_conf_text
+from toolkit.engine.model import ContainerId, ContainerRecord, ContainerSpec, HostOptions, ImageId
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def host_etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "hosts").write_text("127.0.0.1 the-host\n")
+    (etc / "resolv.conf").write_text("nameserver 10.0.0.1\nsearch host.example\noptions ndots:1\n")
+    monkeypatch.setattr(files, "_HOST_ETC", etc)
+    return etc
+
+
+def record(*, domainname: str = "", **host: Any) -> ContainerRecord:
+    options = HostOptions(**host)
+    spec = ContainerSpec(image="x", hostname="web", domainname=domainname, host=options)
+    return ContainerRecord(
+        id=ContainerId("f" * 64),
+        name="n",
+        created=datetime.now(UTC),
+        image_id=ImageId(""),
+        path="x",
+        args=(),
+        spec=spec,
+    )
+
+
+def test_the_hosts_file_has_the_exact_form() -> None:
+    """Rule 1.10."""
+    assert hosts_text(record(domainname="example.org")) == (
+        "127.0.1.1\tweb.example.org web\n"
+        "\n"
+        "127.0.0.1\tlocalhost\n"
+        "::1\t\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\t\tip6-localnet\n"
+        "ff00::0\t\tip6-mcastprefix\n"
+        "ff02::1\t\tip6-allnodes\n"
+        "ff02::2\t\tip6-allrouters\n"
+    )
+    assert hosts_text(record()).startswith("127.0.1.1\tweb\n\n")
+
+
+def test_more_hosts_come_last_and_the_hosts_network_has_its_hosts() -> None:
+    text = hosts_text(record(network_mode="host", extra_hosts=("db:10.0.0.9", "v6:[::1]")))
+    assert text == "127.0.0.1 the-host\n10.0.0.9\tdb\n::1\tv6\n"
+
+
+def test_the_resolver_is_the_hosts_where_nothing_is_asked() -> None:
+    """Rule 10.22."""
+    assert resolv_conf_text(record()) == (
+        "nameserver 10.0.0.1\nsearch host.example\noptions ndots:1\n"
+    )
+
+
+def test_what_is_asked_replaces_the_hosts_line_of_its_kind() -> None:
+    text = resolv_conf_text(record(dns=("8.8.8.8", "8.8.4.4"), dns_options=("ndots:5",)))
+    assert text == (
+        "search host.example\nnameserver 8.8.8.8\nnameserver 8.8.4.4\noptions ndots:5\n"
+    )
+    assert "search" not in resolv_conf_text(record(dns_search=(".",)))
+
+
+def test_a_host_without_a_resolver_gives_an_empty_file(host_etc: Path) -> None:
+    (host_etc / "resolv.conf").unlink()
+    assert resolv_conf_text(record()) == ""
+
+
+def test_the_files_are_replaced_not_rewritten_through_a_link(tmp_path: Path) -> None:
+    """Rows S-71 and S-72."""
+    own = ContainerFiles(tmp_path / ("f" * 64), tmp_path / "bundle")
+    own.dir.mkdir()
+    canary = tmp_path / "canary"
+    canary.write_text("untouched")
+    own.hosts.symlink_to(canary)
+    own.write_etc(record())
+    assert canary.read_text() == "untouched"
+    assert own.hosts.read_text() == hosts_text(record())
+    assert own.hosts.stat().st_mode & 0o777 == 0o644
+    assert own.hostname.read_text() == "web\n"
+    assert sorted(path.name for path in own.dir.iterdir()) == ["hostname", "hosts", "resolv.conf"]
