@@ -84,11 +84,12 @@ def _bind_and_rename(path: Path, group_id: int) -> socket.socket:
     """Bind where nobody comes, then move into place."""
     nest = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     nest.mkdir(mode=0o700)
-    # By descriptor: the nest's own path may be too long for a socket's address.
     nest_fd = os.open(nest, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        address = f"/proc/self/fd/{nest_fd}/s"
+        address = os.fspath(nest / "s")
+        if len(os.fsencode(address)) > _LONGEST_SOCKET_PATH:
+            address = f"/proc/self/fd/{nest_fd}/s"
         listener.bind(address)
         os.chmod(address, SOCKET_MODE)  # noqa: PTH101 - by descriptor
         if group_id >= 0:
