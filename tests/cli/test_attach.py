@@ -128,3 +128,13 @@ def test_a_stream_that_is_not_framed_is_an_error(toolkit: CommandLine, stub: Stu
     result = toolkit("exec", "x", "ls")
     assert result.exit_code == 1
     assert "no frames" in result.err
+
+
+@pytest.mark.parametrize("words", [["run", "-it", "busybox"], ["exec", "-it", "x", "ls"]])
+def test_a_terminal_needs_keys_from_a_terminal(
+    toolkit: CommandLine, stub: StubEngine, words: list[str]
+) -> None:
+    result = toolkit(*words)
+    assert result.exit_code == 1
+    assert result.err.startswith("toolkit: the input device is not a TTY\n")
+    assert stub.requests == []

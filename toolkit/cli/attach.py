@@ -19,7 +19,7 @@ from toolkit.cli.detach import DEFAULT_KEYS, parse_detach_keys
 from toolkit.cli.output import report, say, warn
 from toolkit.cli.session import Ending, Session
 from toolkit.cli.specs import parse_environment
-from toolkit.cli.terminal import terminal_size
+from toolkit.cli.terminal import check_terminal, terminal_size
 from toolkit.client import ApiError
 from toolkit.errors import ConflictError, EngineUnreachableError, InvalidRequestError, ToolkitError
 
@@ -58,7 +58,12 @@ class AttachedRun(NamedTuple):
 def attach_and_see_through(
     client: Client, plan: AttachedRun, start: Callable[[], None] | None
 ) -> int:
-    """Attach, start if asked to, copy to the end, and return the exit code."""
+    """Attach, start if asked to, copy to the end, and return the exit code.
+
+    Raises:
+        NoTerminalError: The container has a terminal, and we have none for its keys.
+    """
+    check_terminal(has_tty=plan.has_tty, with_stdin=plan.with_stdin)
     with ExitStack() as undo:
         stream = client.containers.attach(
             plan.container_id,
@@ -224,8 +229,10 @@ def _ignore_result(_was_changed: bool) -> None:  # noqa: FBT001  # 304 is a succ
 @pass_access
 def exec_(access: EngineAccess, container: str, arguments: tuple[str, ...], **options: Any) -> int:
     """Run a program in a running container and end with its exit code."""
-    client = access.client
     keys = parse_detach_keys(options["detach_keys"])
+    if not options["detach"]:
+        check_terminal(has_tty=options["tty"], with_stdin=options["interactive"])
+    client = access.client
     exec_id = client.execs.create(container, exec_body(arguments, options))
     if options["detach"]:
         client.execs.start_detached(exec_id, has_tty=options["tty"])

@@ -21,7 +21,7 @@ from toolkit.cli.create_options import create_options
 from toolkit.cli.detach import parse_detach_keys
 from toolkit.cli.output import report, say, warn
 from toolkit.cli.references import split_tag, with_tag
-from toolkit.cli.terminal import terminal_size
+from toolkit.cli.terminal import NoTerminalError, check_terminal, terminal_size
 from toolkit.client import ApiError
 from toolkit.errors import InvalidRequestError, ToolkitError
 
@@ -54,6 +54,8 @@ def run(access: EngineAccess, image: str, arguments: tuple[str, ...], **options:
         raise ConflictingFlagsError("cannot specify both --attach and --detach")
     try:
         return _run(access, image, arguments, options)
+    except NoTerminalError:  # 1, as docker's
+        raise
     except ToolkitError as error:
         report(error)
         return exit_code_of(error)
@@ -95,6 +97,7 @@ def _run(
     access: EngineAccess, image: str, arguments: tuple[str, ...], options: Mapping[str, Any]
 ) -> int:
     attached = attached_streams(options)
+    check_terminal(has_tty=options["tty"], with_stdin=attached.stdin and options["interactive"])
     detach_keys = parse_detach_keys(options["detach_keys"])
     body = create_body(image, arguments, options, environ=os.environ, console=terminal_size())
     client = access.client

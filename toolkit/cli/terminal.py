@@ -10,6 +10,8 @@ import tty
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from toolkit.errors import InvalidRequestError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -30,6 +32,25 @@ def is_terminal(fd: int) -> bool:
         return os.isatty(fd)
     except OSError:
         return False
+
+
+class NoTerminalError(InvalidRequestError):
+    """A container's terminal was asked for where keys cannot come from one."""
+
+    hint = "Leave -t out to send a file or a pipe."
+
+    def __init__(self) -> None:
+        super().__init__("the input device is not a TTY")
+
+
+def check_terminal(*, has_tty: bool, with_stdin: bool) -> None:
+    """Check that standard input can be a terminal's keys, if it shall.
+
+    Raises:
+        NoTerminalError: It is something else.
+    """
+    if has_tty and with_stdin and not is_terminal(0):
+        raise NoTerminalError
 
 
 def terminal_size() -> Size | None:
