@@ -16,7 +16,7 @@ from tests.storage.archives import archive, directory, member, symlink
 from tests.storage.contract import CONTAINER, MADE, OTHER, DriverContract, names_below
 from toolkit.errors import StorageError
 from toolkit.images.store import ImageStore
-from toolkit.storage.layers import ChainId, LayerStore
+from toolkit.storage.layers import LayerStore
 from toolkit.storage.opened import opened_directories
 from toolkit.storage.pack import pack_tree
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.storage.driver import RootfsSource
+    from toolkit.storage.layer import ChainId
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+p
 pytestmark = pytest.mark.needs_root

@@ -22,7 +22,8 @@ from toolkit.images.image import Image, ImageId, id_of
 from toolkit.images.references import Reference
 from toolkit.images.removal import ImageUser, Removed
 from toolkit.images.store import ImageStore
-from toolkit.storage.layers import LayerNotFoundError, LayerStore
+from toolkit.storage.layer import LayerNotFoundError
+from toolkit.storage.layers import LayerStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,8 @@ A subclass gives `driver_name` and `shown`: the tree that a container would see.
 
 from __future__ import annotations
 
+import errno
+import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +16,8 @@ import pytest
 
 from tests.storage.archives import archive, directory, hard_link, member, symlink
 from toolkit.errors import InvalidRequestError, StorageError, UnsafeArchiveError
-from toolkit.storage.layers import (
-    ChainId,
-    LayerInUseError,
-    LayerNotFoundError,
-    LayerStore,
-    chain_id_of,
-)
+from toolkit.storage.layer import ChainId, LayerInUseError, LayerNotFoundError, chain_id_of
+from toolkit.storage.layers import LayerStore
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -289,6 +286,27 @@ class DriverContract(ABC):
         again = LayerStore(tmp_path / "data", self.driver_name)
         assert again.layers() == [first]
         assert again.unpack(archive(member("c")), None).number > second.number
+
+    def test_a_layer_with_another_layers_name_is_not_used(
+        self, store: LayerStore, tmp_path: Path
+    ) -> None:
+        """Rows S-53 and S-54: no name but that of the content, so no layer below itself."""
+        layer = store.unpack(archive(member("a")), None)
+        path = tmp_path / "data/layers" / self.driver_name / "l" / str(layer.number) / "layer.json"
+        document = json.loads(path.read_text())
+        path.write_text(json.dumps({**document, "parent": layer.chain_id}))
+        assert LayerStore(tmp_path / "data", self.driver_name).layers() == []
+
+    def test_what_cannot_be_swept_does_not_keep_the_engine_from_starting(
+        self, store: LayerStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.create_rw(CONTAINER, None)
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+
+        monkeypatch.setattr("toolkit.storage.layers.remove_entry", refuse)
+        assert store.sweep(set()) == []
 
 
 MADE = {".dockerenv", "dev", "etc", "proc", "sys"}

@@ -12,7 +12,8 @@ import pytest
 from tests.storage.archives import archive, member
 from toolkit.errors import InvalidRequestError, StorageError
 from toolkit.storage import layers
-from toolkit.storage.layers import LayerStore, chain_id_of
+from toolkit.storage.layer import chain_id_of
+from toolkit.storage.layers import LayerStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NewType
 
 from toolkit.errors import InvalidRequestError
-from toolkit.storage.layers import ChainId, chain_id_of
+from toolkit.storage.layer import ChainId, chain_id_of
 
 ImageId = NewType("ImageId", str)
 

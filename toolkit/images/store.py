@@ -35,13 +35,14 @@ from toolkit.images.references import Reference
 from toolkit.images.removal import ImageUser, Removal, Removed
 from toolkit.images.tags import TagFile
 from toolkit.storage.durable import replace_file, sync_directory
-from toolkit.storage.layers import ChainId, LayerStore
+from toolkit.storage.layer import ChainId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from toolkit.storage.compression import ByteSource
+    from toolkit.storage.layers import LayerStore
     from toolkit.storage.limits import ArchiveLimits
 
 # Named here: in the class, `list` is the method.

@@ -17,17 +17,24 @@ engine's.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
+import logging
 import os
 import re
 import threading
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NewType
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError, StorageError
 from toolkit.storage.durable import sync_directory, sync_file_system
+from toolkit.storage.layer import (
+    ChainId,
+    Layer,
+    LayerIndex,
+    LayerInUseError,
+    LayerNotFoundError,
+    chain_id_of,
+    chain_id_or_none,
+)
 from toolkit.storage.layerfiles import LayerFile, read_layer_files, write_layer_file
 from toolkit.storage.overlay import OverlayDriver
 from toolkit.storage.trees import remove_entry
@@ -41,49 +48,13 @@ if TYPE_CHECKING:
     from toolkit.storage.driver import Driver, RootfsSource
     from toolkit.storage.limits import ArchiveLimits
 
-ChainId = NewType("ChainId", str)
+_LOG: Final = logging.getLogger(__name__)
 
 MOST_LAYERS: Final = 125  # docker's limit, 127 less init and own layer (rule 10.13)
 DRIVERS: Final[dict[str, type[Driver]]] = {"overlay": OverlayDriver, "vfs": VfsDriver}
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _CONTAINER_ID: Final = re.compile(r"[0-9a-f]{64}")
 _NO_LAYER: Final = "none"
-
-
-class LayerNotFoundError(StorageError):
-    """A layer or a container's own directory does not exist."""
-
-
-class LayerInUseError(StorageError):
-    """A layer cannot be removed: a layer or a container stands on it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One layer on those below it.
-
-    Attributes:
-        chain_id: Names the layer together with all below it.
-        diff_id: Digest of the layer's own uncompressed archive.
-        size_bytes: Of the files in that archive.
-        number: Of its directory.
-        hides_all_below: Its root is opaque.
-    """
-
-    chain_id: ChainId
-    diff_id: str
-    parent: ChainId | None
-    size_bytes: int
-    number: int
-    hides_all_below: bool = False
-
-
-def chain_id_of(parent: ChainId | None, diff_id: str) -> ChainId:
-    """Return the id of a layer on a parent, as the OCI image specification defines it."""
-    if parent is None:
-        return ChainId(diff_id)
-    return ChainId(f"sha256:{hashlib.sha256(f'{parent} {diff_id}'.encode()).hexdigest()}")
 
 
 class LayerStore:
@@ -108,10 +79,7 @@ class LayerStore:
             (self._base_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._driver.check_host(self._base_dir / "staging")
         self._lock = threading.RLock()
-        self._layers: dict[ChainId, Layer] = {}
-        self._inits: dict[ChainId | None, int] = {}
-        self._tops: dict[str, ChainId | None] = {}
-        self._held: Counter[ChainId] = Counter()
+        self._index = LayerIndex()
         self._scratch = itertools.count()
         self._load()
 
@@ -121,15 +89,12 @@ class LayerStore:
         Raises:
             LayerNotFoundError: There is none.
         """
-        try:
-            return self._layers[chain_id]
-        except KeyError:
-            raise LayerNotFoundError(f"No such layer: {chain_id}") from None
+        return self._index.get(chain_id)
 
     def layers(self) -> list[Layer]:
         """Return all layers, in the order in which they were made."""
         with self._lock:
-            return sorted(self._layers.values(), key=lambda layer: layer.number)
+            return sorted(self._index.layers.values(), key=lambda layer: layer.number)
 
     def ancestry(self, top: ChainId | None) -> list[Layer]:
         """Return a layer and all below it, topmost first.
@@ -137,11 +102,8 @@ class LayerStore:
         Raises:
             LayerNotFoundError: One of them is missing.
         """
-        found: list[Layer] = []
-        while top is not None:
-            found.append(self.get(top))
-            top = found[-1].parent
-        return found
+        with self._lock:
+            return self._index.ancestry(top)
 
     def unpack(
         self, stream: ByteSource, parent: ChainId | None, limits: ArchiveLimits | None = None
@@ -154,26 +116,28 @@ class LayerStore:
             UnsafeArchiveError: The archive is no archive, or would leave its root.
             StorageError: The machine could not do it.
         """
-        below = self.ancestry(parent)
-        if len(below) >= MOST_LAYERS:
-            raise StorageError(f"an image can have at most {MOST_LAYERS} layers")
         with self._lock:
+            if len(self._index.ancestry(parent)) >= MOST_LAYERS:
+                raise StorageError(f"an image can have at most {MOST_LAYERS} layers")
+            self._index.hold(parent)
             number = self._next_number()
         staged_dir = self._base_dir / "staging" / str(number)
-        staged_dir.mkdir(mode=0o700)
         try:
+            staged_dir.mkdir(mode=0o700)
             layer = self._fill_layer(stream, staged_dir, number, parent, limits)
             sync_file_system(staged_dir)
             return self._publish(layer, staged_dir)
+        except OSError as error:
+            raise StorageError(f"cannot keep a layer: {error.strerror}") from error
         finally:
+            if parent is not None:
+                self.settle(parent)
             self._remove_directory(staged_dir)
 
     def settle(self, chain_id: ChainId) -> None:
         """Say that a layer of `unpack` is referred to by now, or is not wanted."""
         with self._lock:
-            self._held[chain_id] -= 1
-            if self._held[chain_id] <= 0:
-                del self._held[chain_id]
+            self._index.settle(chain_id)
 
     def remove(self, chain_id: ChainId) -> None:
         """Remove a layer and the init layers on it.
@@ -184,7 +148,7 @@ class LayerStore:
         """
         with self._lock:
             self.get(chain_id)
-            if chain_id in self._used_directly():
+            if self._index.is_used(chain_id):
                 raise LayerInUseError(f"layer {chain_id} is in use")
             trashed = self._unlink(chain_id)
         for directory in trashed:
@@ -192,19 +156,9 @@ class LayerStore:
 
     def collect(self, keep: Iterable[ChainId]) -> list[ChainId]:
         """Remove every layer that no top in *keep*, no container and no `unpack` needs."""
-        removed = []
         with self._lock:
-            needed = {
-                layer.chain_id
-                for top in {*keep, *self._held, *filter(None, self._tops.values())}
-                if top in self._layers
-                for layer in self.ancestry(top)
-            }
-            unneeded = [layer for layer in self.layers() if layer.chain_id not in needed]
-            trashed: list[Path] = []
-            for layer in reversed(unneeded):
-                trashed += self._unlink(layer.chain_id)
-                removed.append(layer.chain_id)
+            removed = [layer.chain_id for layer in self._index.unneeded(keep)]
+            trashed = [directory for chain_id in removed for directory in self._unlink(chain_id)]
         for directory in trashed:
             self._remove_directory(directory)
         return removed
@@ -218,10 +172,10 @@ class LayerStore:
         """
         _check_container_id(container_id)
         with self._lock:
-            if container_id in self._tops:
+            if container_id in self._index.tops:
                 raise StorageError(f"container {container_id[:12]} has a file system already")
             lowers = self._lowers(top)
-            self._tops[container_id] = top  # from here on `collect` spares the layers
+            self._index.tops[container_id] = top  # from here on `collect` spares the layers
         staged_dir = self._base_dir / "staging" / f"{container_id}.{next(self._scratch)}"
         try:
             staged_dir.mkdir(0o700)
@@ -230,12 +184,15 @@ class LayerStore:
             )
             (staged_dir / "top").symlink_to(top or _NO_LAYER)
             staged_dir.rename(self._base_dir / "rw" / container_id)
-        except OSError as error:
-            self._tops.pop(container_id)
+        except BaseException as error:
+            self._index.tops.pop(container_id)
             self._remove_directory(staged_dir)
-            raise StorageError(
-                f"cannot make the file system of container {container_id[:12]}: {error.strerror}"
-            ) from error
+            if isinstance(error, OSError):
+                raise StorageError(
+                    f"cannot make the file system of container {container_id[:12]}: "
+                    f"{error.strerror}"
+                ) from error
+            raise
 
     def remove_rw(self, container_id: str) -> None:
         """Remove a container's own directory; none is no error."""
@@ -247,7 +204,7 @@ class LayerStore:
             except FileNotFoundError:
                 return
             finally:
-                self._tops.pop(container_id, None)
+                self._index.tops.pop(container_id, None)
         self._remove_directory(trashed)
 
     def rootfs(self, container_id: str) -> RootfsSource:
@@ -278,16 +235,20 @@ class LayerStore:
         Call it before anything else uses the store.
         """
         known = set(known)
+        left = [
+            *sorted((self._base_dir / "staging").iterdir()),
+            *sorted((self._base_dir / "trash").iterdir()),
+            *(path for path in sorted((self._base_dir / "rw").iterdir()) if path.name not in known),
+        ]
         removed = []
-        for name in ("staging", "trash"):
-            for directory in sorted((self._base_dir / name).iterdir()):
+        for directory in left:
+            self._index.tops.pop(directory.name, None)
+            try:
                 self._remove_directory(directory)
-                removed.append(f"{name}/{directory.name}")
-        for directory in sorted((self._base_dir / "rw").iterdir()):
-            if directory.name not in known:
-                self._tops.pop(directory.name, None)
-                self._remove_directory(directory)
-                removed.append(f"rw/{directory.name}")
+            except StorageError as error:  # a new start is worth more than a clean one
+                _LOG.warning("left behind: %s", error)
+            else:
+                removed.append(f"{directory.parent.name}/{directory.name}")
         return removed
 
     def _load(self) -> None:
@@ -295,22 +256,27 @@ class LayerStore:
         self._last_number = max([0, *(entry.number for entry in found), *damaged])
         for entry in found:
             if entry.init_of is not None:
-                self._inits[_chain_or_none(entry.init_of)] = entry.number
-            else:
-                layer = Layer(
-                    chain_id=ChainId(entry.chain_id),
-                    diff_id=entry.diff_id,
-                    parent=_chain_or_none(entry.parent),
-                    size_bytes=entry.size_bytes,
-                    number=entry.number,
-                    hides_all_below=entry.hides_all_below,
-                )
-                self._layers[layer.chain_id] = layer
+                self._index.inits[chain_id_or_none(entry.init_of)] = entry.number
+                continue
+            parent = chain_id_or_none(entry.parent)
+            if entry.chain_id != chain_id_of(parent, entry.diff_id):
+                _LOG.warning("layer directory %d has another layer's name", entry.number)
+                continue
+            layer = Layer(
+                chain_id=ChainId(entry.chain_id),
+                diff_id=entry.diff_id,
+                parent=parent,
+                size_bytes=entry.size_bytes,
+                number=entry.number,
+                hides_all_below=entry.hides_all_below,
+            )
+            self._index.layers[layer.chain_id] = layer
         for directory in (self._base_dir / "rw").iterdir():
             try:
-                self._tops[directory.name] = _chain_or_none(str((directory / "top").readlink()))
+                top = str((directory / "top").readlink())
             except OSError:  # half removed; `sweep` or a new start deals with it
                 continue
+            self._index.tops[directory.name] = chain_id_or_none(top)
 
     def _next_number(self) -> int:
         self._last_number += 1
@@ -352,31 +318,28 @@ class LayerStore:
 
     def _publish(self, layer: Layer, staged_dir: Path) -> Layer:
         with self._lock:
-            if layer.parent is not None:
-                self.get(layer.parent)  # it may have been removed meanwhile
-            self._held[layer.chain_id] += 1
-            known = self._layers.get(layer.chain_id)
+            self._index.hold(layer.chain_id)
+            known = self._index.layers.get(layer.chain_id)
             if known is not None:
                 return known
-            staged_dir.rename(self._base_dir / "l" / str(layer.number))
-            sync_directory(self._base_dir / "l")
-            self._layers[layer.chain_id] = layer
+            try:
+                staged_dir.rename(self._base_dir / "l" / str(layer.number))
+                sync_directory(self._base_dir / "l")
+            except OSError:
+                self._index.settle(layer.chain_id)
+                raise
+            self._index.layers[layer.chain_id] = layer
             return layer
 
     def _visible(self, top: ChainId | None) -> list[str]:
         """Return the directories of the layers that are seen at all, topmost first."""
-        directories = []
-        for layer in self.ancestry(top):
-            directories.append(f"l/{layer.number}/t")
-            if layer.hides_all_below:
-                break
-        return directories
+        return [f"l/{layer.number}/t" for layer in self._index.visible(top)]
 
     def _lowers(self, top: ChainId | None) -> list[str]:
         visible = self._visible(top)
         if not self._driver.shares_init_layer:
             return visible
-        number = self._inits.get(top)
+        number = self._index.inits.get(top)
         if number is None:
             number = self._make_init_layer(top, visible)
         return [f"l/{number}/t", *visible]
@@ -392,28 +355,24 @@ class LayerStore:
             write_layer_file(staged_dir, LayerFile(number=number, init_of=top or _NO_LAYER))
             staged_dir.rename(self._base_dir / "l" / str(number))
         except OSError as error:
+            raise StorageError(f"cannot make an init layer: {error.strerror}") from error
+        finally:
             self._remove_directory(staged_dir)
-            raise StorageError(f"cannot make an init layer: {error}") from error
-        self._inits[top] = number
+        self._index.inits[top] = number
         return number
 
     def _top_of(self, container_id: str) -> ChainId | None:
         _check_container_id(container_id)
         try:
-            return self._tops[container_id]
+            return self._index.tops[container_id]
         except KeyError:
             raise LayerNotFoundError(f"container {container_id[:12]} has no file system") from None
 
-    def _used_directly(self) -> set[ChainId]:
-        parents = {layer.parent for layer in self._layers.values() if layer.parent is not None}
-        return parents | set(self._held) | {top for top in self._tops.values() if top is not None}
-
     def _unlink(self, chain_id: ChainId) -> list[Path]:
         """Take a layer out of sight; return what is left to remove."""
-        numbers = [self._layers.pop(chain_id).number]
-        init = self._inits.pop(chain_id, None)
-        if init is not None:
-            numbers.append(init)
+        init = self._index.inits.pop(chain_id, None)
+        numbers = [] if init is None else [init]
+        numbers.append(self._index.layers.pop(chain_id).number)
         trashed = []
         for number in numbers:
             directory = self._base_dir / "trash" / f"{number}.{next(self._scratch)}"
@@ -429,10 +388,6 @@ class LayerStore:
             raise StorageError(f"cannot remove {directory}: {error.strerror}") from error
         finally:
             os.close(parent_fd)
-
-
-def _chain_or_none(text: str) -> ChainId | None:
-    return ChainId(text) if _DIGEST.fullmatch(text) else None
 
 
 def _check_container_id(container_id: str) -> None:
