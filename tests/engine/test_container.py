@@ -13,6 +13,8 @@ import pytest
 from tests.fakes.engine import World, created, started
 from toolkit.engine.model import HostOptions, Limits, Mount, RestartPolicy, State
 from toolkit.errors import (
+    BackendError,
+    CgroupError,
     CommandNotFoundError,
     ConflictError,
     ContainerNotFoundError,
@@ -586,5 +588,61 @@ def test_a_client_that_goes_away_does_not_cut_a_start_in_half(world: World) -> N
         request.cancel()
         await until(lambda: container.is_running)
         assert len(world.supervisor.programs) == 1
+
+    play(world, scenario)
+
+
+def test_a_signal_that_meets_the_end_of_the_program_is_no_failure(world: World) -> None:
+    """Fault F-17: whatever the order, only 2xx, 304 and 409."""
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine)
+        program = world.supervisor.last
+
+        async def gone(number: int) -> None:
+            program.end(128 + number)
+            raise BackendError("the shim of this program is gone")
+
+        program.connections[0].signal = gone  # type: ignore[method-assign]  # the race
+        await container.stop(5)
+        assert container.record.state.exit_code == 143
+
+    play(world, scenario)
+
+
+def test_a_shim_that_does_not_listen_is_passed_over_by_a_kill(world: World) -> None:
+    """Fault F-04: the control group is killed instead."""
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine)
+        program = world.supervisor.last
+
+        async def deaf(number: int) -> None:
+            raise BackendError(f"the shim did not answer to {number}")
+
+        loop = asyncio.get_running_loop()
+        group = world.cgroups.cgroup(f"test/{container.record.id}")
+        group.on_kill = lambda: loop.call_soon_threadsafe(program.end, 137)
+        program.connections[0].signal = deaf  # type: ignore[method-assign]  # the fault
+        with pytest.raises(BackendError):
+            await container.kill("USR1")
+        await container.kill()
+        assert group.calls == ["kill"]
+
+    play(world, scenario)
+
+
+def test_a_pause_that_meets_the_end_of_the_program_says_that_it_does_not_run(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine)
+        group = world.cgroups.cgroup(f"test/{container.record.id}")
+
+        def gone() -> None:
+            world.supervisor.last.end(0)
+            raise CgroupError("write", "freezer.state", 2)
+
+        group.freeze = gone  # type: ignore[method-assign]  # the race
+        with pytest.raises(NotRunningError):
+            await container.pause()
 
     play(world, scenario)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ class FakeCgroup:
 
     calls: list[str] = field(default_factory=list)
     applied: list[dict[str, Any]] = field(default_factory=list)
+    on_kill: Callable[[], object] = lambda: None
 
     def apply(self, resources: Mapping[str, Any]) -> None:
         self.applied.append(dict(resources))
@@ -73,6 +74,7 @@ class FakeCgroup:
 
     def kill(self) -> None:
         self.calls.append("kill")
+        self.on_kill()
 
     def pids(self) -> list[int]:
         return []

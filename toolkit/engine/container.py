@@ -10,6 +10,7 @@ while waiting for a program to end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from dataclasses import replace
@@ -29,6 +30,7 @@ from toolkit.errors import (
     MoveRefusedError,
     NotModifiedError,
     NotRunningError,
+    ToolkitError,
 )
 from toolkit.runtime.lifecycle import ACTIVE, RUNNING
 
@@ -168,7 +170,13 @@ class Container(ContainerProgram):
             InvalidRequestError: No terminal has that size.
         """
         check_size(rows, columns)
-        await self._running_program().resize(rows, columns)
+        program = self._running_program()
+        try:
+            await program.resize(rows, columns)
+        except BackendError as error:
+            if await self._has_ended(program):
+                raise NotRunningError(self.record.id) from error
+            raise
         self.tell("resize", height=str(rows), width=str(columns))
 
     async def remove(self, *, force: bool = False, volumes: bool = False) -> None:
@@ -314,11 +322,14 @@ class Container(ContainerProgram):
                 raise MoveRefusedError("already paused", "pause")
             cgroup = self._context.cgroup(self.record.id)
             try:
-                await self._context.on_host(cgroup.freeze)
-                await self._move("pause")
-            except BaseException:
-                await self._context.on_host(cgroup.thaw)
+                await self._in_cgroup(cgroup.freeze)
+            except NotRunningError:
                 raise
+            except ToolkitError:
+                with contextlib.suppress(ToolkitError):  # what froze it is the one to tell
+                    await self._context.on_host(cgroup.thaw)
+                raise
+            await self._move("pause")
             self.tell("pause")
 
     async def _unpause(self) -> None:
@@ -368,7 +379,7 @@ class Container(ContainerProgram):
             changed = replace(self.record, spec=replace(spec, limits=wanted, host=host))
             if self.program is not None and changes:
                 cgroup = self._context.cgroup(self.record.id)
-                await self._context.on_host(cgroup.apply, resources(wanted, self._context.limits))
+                await self._in_cgroup(cgroup.apply, resources(wanted, self._context.limits))
             await self._commit(changed)
             self.tell("update")
             return warnings

@@ -257,7 +257,7 @@ def _default_mounts(record: ContainerRecord) -> list[Document]:
     if host.ipc_mode in {"host", "none"}:
         taken |= {"/dev/shm"} if host.ipc_mode == "none" else {"/dev/shm", "/dev/mqueue"}  # noqa: S108 - a path inside the container
     mounts = defaults.default_mounts(
-        shm_size_bytes=host.shm_size_bytes or 64 * 1024 * 1024, privileged=host.privileged
+        shm_size_bytes=host.shm_size_bytes or defaults.DEFAULT_SHM_BYTES, privileged=host.privileged
     )
     if host.ipc_mode == "host":
         mounts += [_bind(path, path, ["bind", "rprivate"]) for path in ("/dev/shm", "/dev/mqueue")]  # noqa: S108 - a path inside the container

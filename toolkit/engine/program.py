@@ -16,83 +16,60 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from toolkit.engine.copies import COPY_DELAY_SECONDS, write_copy
 from toolkit.engine.creation import remove_files
 from toolkit.engine.launch import write_bundle
 from toolkit.engine.model import State
+from toolkit.engine.recorded import RecordedContainer
 from toolkit.engine.restarts import BackOff, comes_back
-from toolkit.engine.waiters import Waiters, WaitResult
+from toolkit.engine.waiters import WaitResult
 from toolkit.errors import (
     BackendError,
     CommandError,
     ConflictError,
-    ContainerNotFoundError,
     NotModifiedError,
+    NotRunningError,
     StorageError,
     ToolkitError,
 )
 from toolkit.runtime.exitfile import read_exit_status
-from toolkit.runtime.lifecycle import ACTIVE, after
+from toolkit.runtime.lifecycle import ACTIVE
 from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toolkit.engine.context import EngineContext
     from toolkit.engine.exec import Exec
     from toolkit.engine.model import ContainerRecord, ExecId
     from toolkit.engine.ports import RunningProgram
-    from toolkit.runtime.protocol import AttachClient
 
 KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
 FAILED_START_EXIT_CODE: Final = 128
 _END_SECONDS: Final = 10.0
+_NEWS_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
 
-class ContainerProgram:
-    """A container's record, its program while there is one, and who waits for it.
+class ContainerProgram(RecordedContainer):
+    """A container's program while there is one, and how it comes and goes.
 
     Attributes:
-        record: What the store has.
         program: None unless it runs.
         exec_sessions: The sessions that run in it, by id.
-        is_listed: False once it was removed.
     """
 
     def __init__(self, context: EngineContext, record: ContainerRecord) -> None:
-        self._context = context
-        self._lock = asyncio.Lock()
-        self._clients: list[int] = []
+        super().__init__(context, record)
         self._back_off = BackOff()
         self._began = 0.0
         self._restart_timer: asyncio.TimerHandle | None = None
-        self._copy_timer: asyncio.TimerHandle | None = None
         self._stays = False
-        self.is_listed = True
-        self.record = record
         self.program: RunningProgram | None = None
-        self.waiters = Waiters()
         self.exec_sessions: dict[ExecId, Exec] = {}
-
-    def copy_soon(self) -> None:
-        """Write the directory's copy of the record in a moment, if the container is still there."""
-        loop = asyncio.get_running_loop()
-        self._copy_timer = loop.call_later(COPY_DELAY_SECONDS, self._begin_copy)
-
-    async def copy_now(self) -> None:
-        """Write the copy that is due; called when the engine closes."""
-        if self._copy_timer is not None:
-            self._copy_timer.cancel()
-            await self._write_copy()
-
-    def keep_client(self, client: AttachClient) -> None:
-        """Keep a client until the program starts."""
-        self._context.waiting_clients.add(client)
-        self._clients.append(client.fd)
 
     async def adopt(self, program: RunningProgram) -> None:
         """Take a program over that an earlier engine started."""
@@ -182,7 +159,8 @@ class ContainerProgram:
                     await context.on_host(_drop_exit_status, context, record)
                 await context.on_host(write_bundle, record, context.launch_context(record))
             except BaseException:
-                _close_clients(clients)
+                for client in clients:
+                    os.close(client.fd)
                 raise
             bundle_dir = context.files(record.id).bundle_dir
             began = datetime.now(UTC)  # no line of the log is older
@@ -293,8 +271,7 @@ class ContainerProgram:
 
     async def _end_by_force(self, program: RunningProgram) -> None:
         """Kill the program and write down its end, without letting go of the lock."""
-        with contextlib.suppress(BackendError):  # a shim that is gone: its group is left
-            await self._send_signal(program, signal.SIGKILL)
+        await self._send_signal(program, signal.SIGKILL)
         await asyncio.wait([program.exited], timeout=_END_SECONDS)
         if not program.exited.done():
             await self._context.on_host(self._context.cgroup(self.record.id).kill)
@@ -328,7 +305,7 @@ class ContainerProgram:
             raise StorageError(text) from error
         self.is_listed = False
         context.index.drop(record.id)
-        _close_clients(self._take_clients())
+        self._close_clients()
         self.tell("destroy")
         self.waiters.release_all(self._result())
 
@@ -347,65 +324,40 @@ class ContainerProgram:
 
     async def _send_signal(self, program: RunningProgram, number: int) -> None:
         """Signal the program; a fatal signal also wakes a paused one."""
-        await program.signal(number)
+        try:
+            await program.signal(number)
+        except BackendError:
+            if not await self._has_ended(program):
+                if number != signal.SIGKILL:
+                    raise
+                await self._context.on_host(self._context.cgroup(self.record.id).kill)
         self.tell("kill", signal=str(int(number)))
         if self.record.state.status == State.PAUSED and self.record.state.stopped_by_user:
-            await self._thaw()
+            with contextlib.suppress(NotRunningError):
+                await self._thaw()
 
     async def _thaw(self) -> None:
-        await self._context.on_host(self._context.cgroup(self.record.id).thaw)
+        await self._in_cgroup(self._context.cgroup(self.record.id).thaw)
         await self._move("unpause")
 
-    async def _move(self, move: str, **changes: object) -> None:
-        """Make a move of the life cycle and write it down."""
-        await self._save(status=after(self.record.state.status, move), **changes)
+    async def _in_cgroup(self, act: Callable[..., None], *args: object) -> None:
+        """Do something to the control group, which is gone as soon as the program is.
 
-    async def _save(self, **changes: object) -> None:
-        """Change the state, here and in the store.
-
-        A full disk does not stop a container from being stopped: the state here
-        is right, the next write carries it along, and recovery asks the world.
+        Raises:
+            NotRunningError: The program has ended meanwhile.
         """
-        state = replace(self.record.state, **changes)  # type: ignore[arg-type]  # fields of the state, by name
-        self.record = replace(self.record, state=state)
+        program = self.program
         try:
-            await self._context.store.save(self.record, durable=False)
-        except StorageError as error:
-            _log.warning("container %s is %s, unsaved: %s", self.record.id, state.status, error)
+            await self._context.on_host(act, *args)
+        except ToolkitError as error:
+            if program is None or await self._has_ended(program):
+                raise NotRunningError(self.record.id) from error
+            raise
 
-    async def _commit(self, record: ContainerRecord) -> None:
-        """Change more than the state: on the disk first, or not at all."""
-        await self._context.store.save(record)
-        self.record = record
-
-    def _check_listed(self) -> None:
-        if not self.is_listed:
-            raise ContainerNotFoundError(self.record.id)
-
-    def _result(self) -> WaitResult:
-        return WaitResult(exit_code=self.record.state.exit_code)
-
-    def _take_clients(self) -> list[AttachClient]:
-        fds, self._clients = self._clients, []
-        taken = [self._context.waiting_clients.take(fd) for fd in fds]
-        return [client for client in taken if client is not None]
-
-    def tell(self, action: str, **attributes: str) -> None:
-        """Publish what happened to this container."""
-        record = self.record
-        own = {**record.spec.labels, "image": record.spec.image, "name": record.name}
-        self._context.events.publish("container", action, record.id, {**own, **attributes})
-
-    def _begin_copy(self) -> None:
-        self._context.spawn(self._write_copy())
-
-    async def _write_copy(self) -> None:
-        self._copy_timer = None
-        async with self._lock:
-            if self.is_listed:
-                container_dir = self._context.files(self.record.id).dir
-                with contextlib.suppress(OSError):  # the store has it: the copy is spare
-                    await self._context.on_host(write_copy, container_dir, self.record)
+    async def _has_ended(self, program: RunningProgram) -> bool:
+        """Say whether a program that does not answer is over; the word may be on its way."""
+        await asyncio.wait([program.exited], timeout=_NEWS_SECONDS)
+        return program.exited.done()
 
 
 def killed_status() -> ExitStatus:
@@ -424,8 +376,3 @@ def end_cgroup(context: EngineContext, record: ContainerRecord) -> None:
     cgroup = context.cgroup(record.id)
     cgroup.kill()
     cgroup.remove()
-
-
-def _close_clients(clients: list[AttachClient]) -> None:
-    for client in clients:
-        os.close(client.fd)
