@@ -16,6 +16,7 @@ Document = dict[str, Any]
 OCI_VERSION: Final = "1.0.2"
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_PIDS: Final = 2048
+DEFAULT_SHM_BYTES: Final = 64 * 1024 * 1024
 
 # podman's eleven: docker's fourteen without MKNOD, NET_RAW and AUDIT_WRITE.
 DEFAULT_CAPABILITIES: Final = (
