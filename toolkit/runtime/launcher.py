@@ -49,11 +49,13 @@ class Launcher:
     Args:
         engine: Where requests come from; its end is the launcher's.
         parent: Cgroup of the instance, in which slots have theirs.
+        staging_dir: An empty directory, on which each slot mounts in a namespace of its own.
     """
 
-    def __init__(self, engine: socket.socket, parent: str) -> None:
+    def __init__(self, engine: socket.socket, parent: str, staging_dir: str) -> None:
         self._engine = engine
         self._parent = parent
+        self._staging_dir = staging_dir
         self._host = CgroupHost.detect()
         self._waiting: list[socket.socket] = []
         self._made = 0
@@ -93,7 +95,7 @@ class Launcher:
         def wait_in_slot() -> int:
             for other in (*self._waiting, ours):
                 other.close()
-            return _run_slot(theirs, path, self._host)
+            return _run_slot(theirs, path, self._host, self._staging_dir)
 
         self._fork(wait_in_slot, -1)
         theirs.close()
@@ -120,7 +122,7 @@ def main(engine_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ctrl-c in the engine's terminal is not ours
     process.set_name("toolkit-launch")
     process.set_dumpable(dumpable=False)
-    launcher = Launcher(engine, os.environ["TOOLKIT_INSTANCE"])
+    launcher = Launcher(engine, os.environ["TOOLKIT_INSTANCE"], os.environ["TOOLKIT_STAGING_DIR"])
     _warm_up()
     gc.collect()
     gc.freeze()
@@ -150,9 +152,9 @@ def _become_shim(body: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def _run_slot(launcher: socket.socket, path: str, host: CgroupHost) -> int:
+def _run_slot(launcher: socket.socket, path: str, host: CgroupHost, staging_dir: str) -> int:
     process.set_name("toolkit-slot")
-    slot = Slot.make(host, path)
+    slot = Slot.make(host, path, staging_dir)
     received = receive_message(launcher)
     launcher.close()
     if received is None:
@@ -177,7 +179,7 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | No
     log = LogWriter(annotations["toolkit.log.path"])
     if message["op"] == "exec":
         log.unlink()
-    listener = _listen(os.path.join(bundle, message.get("socket", SHIM_SOCKET)))
+    listener = _listen(bundle, message.get("socket", SHIM_SOCKET))
     shim = Shim(program, log, annotations, listener)
     for options, fd in zip(message["clients"], fds[1:], strict=True):
         shim.add_client(AttachClient.from_message(options, fd))
@@ -198,12 +200,19 @@ def _start_program(
     return start_container(document, bundle, host, slot), document["annotations"]
 
 
-def _listen(path: str) -> socket.socket:
-    """Listen in the bundle, which only root can enter; replace what an earlier shim left."""
+def _listen(bundle: str, name: str) -> socket.socket:
+    """Listen in the bundle, which only root can enter; replace what an earlier shim left.
+
+    By the bundle's descriptor: its path may be longer than a socket's name can be.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    listener.bind(path)
+    bundle_fd = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=bundle_fd)
+        listener.bind(f"/proc/self/fd/{bundle_fd}/{name}")
+    finally:
+        os.close(bundle_fd)
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener

@@ -52,7 +52,13 @@ class Supervisor:
         """Start the launcher."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        environment = {"PATH": os.defpath, "TOOLKIT_INSTANCE": self._instance.name}
+        staging_dir = self._instance.run_dir / "staging"
+        staging_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environment = {
+            "PATH": os.defpath,
+            "TOOLKIT_INSTANCE": self._instance.name,
+            "TOOLKIT_STAGING_DIR": str(staging_dir),
+        }
         try:
             self._launcher = await asyncio.to_thread(start_launcher, theirs.fileno(), environment)
         except OSError as error:
@@ -123,7 +129,11 @@ class Supervisor:
         control.setblocking(False)
         loop = asyncio.get_running_loop()
         try:
-            await loop.sock_connect(control, str(bundle_dir / SHIM_SOCKET))
+            bundle_fd = os.open(bundle_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                await loop.sock_connect(control, f"/proc/self/fd/{bundle_fd}/{SHIM_SOCKET}")
+            finally:
+                os.close(bundle_fd)
             running = Running(control)
             async with asyncio.timeout(_RECONNECT_SECONDS):
                 await running.started

@@ -18,7 +18,8 @@ from toolkit.runtime.backend import Document, ProgramEnds
 from toolkit.runtime.native.child import Child, Description
 from toolkit.runtime.native.launch import CLONED, become_container, become_exec, set_up_early
 from toolkit.runtime.native.prepare import Stdio, open_stdio, prepare, read_seccomp
-from toolkit.runtime.native.slot import Slot
+from toolkit.runtime.native.slot import Slot, clone_own_cgroups
+from toolkit.runtime.native.staging import Staging, wants_default_mounts
 
 _REMOVE_SECONDS: Final = 10.0
 _PTMX: Final = os.makedev(5, 2)
@@ -70,14 +71,16 @@ def start_container(
     """
     own, entered, wants_pids = _read_namespaces(document)
     with ExitStack() as sources, ExitStack() as undo:
-        child, cgroup = _take_child(document, host, own, slot, undo)
+        child, cgroup, staging = _take_child(document, host, own, slot, undo)
         cgroup.apply(document["linux"].get("resources") or {})
-        prepared = prepare(document, bundle, sources)
-        prepared.cgroup_fds = _clone_own_cgroups(cgroup, sources)
+        prepared = prepare(document, bundle, sources, staging)
+        if staging is None:
+            prepared.cgroup_fds = clone_own_cgroups(cgroup, sources)
         _undo_ends(prepared.stdio, undo)
         fds: list[int] = []
         description = prepared.describe(fds)
         description["own"] = own
+        description["is_staged"] = staging is not None
         description["entered"] = _open_entered(entered, own, fds, sources)
         held = _hold_namespaces(child.pid, own, undo)
         child.launch(description, fds)
@@ -102,27 +105,30 @@ def _read_namespaces(document: Document) -> tuple[int, list[tuple[str, int]], bo
 
 def _take_child(
     document: Document, host: CgroupHost, own: int, slot: Slot | None, undo: ExitStack
-) -> tuple[Child, Cgroup]:
+) -> tuple[Child, Cgroup, Staging | None]:
     """Return a waiting child in the container's cgroup: the slot's, or a new one."""
     taken = slot.take(document) if slot is not None else None
-    if taken is not None:
+    if slot is not None and taken is not None:
         child, cgroup = taken
         undo.callback(cgroup.remove, _REMOVE_SECONDS)
         undo.callback(child.discard)
-        return child, cgroup
+        is_usual = own & CLONED == CLONED and wants_default_mounts(document)
+        return child, cgroup, slot.staging if is_usual else None
     if slot is not None:
         slot.discard()
     cgroup = host.cgroup(document["linux"]["cgroupsPath"])
     undo.callback(cgroup.remove, _REMOVE_SECONDS)
     cgroup.create()
-    return _clone_child(own, cgroup, undo), cgroup
+    return _clone_child(own, cgroup, undo), cgroup, None
 
 
 def _clone_child(own: int, cgroup: Cgroup, undo: ExitStack) -> Child:
     flags = own & CLONED
     cgroup_fd = cgroup.dir_fd_v2()
     try:
-        child = Child(flags, cgroup_fd, partial(set_up_early, flags), become_container)
+        child = Child(
+            flags, cgroup_fd, partial(set_up_early, flags), partial(become_container, None)
+        )
     finally:
         if cgroup_fd >= 0:
             os.close(cgroup_fd)
@@ -159,16 +165,6 @@ def _hold_namespaces(pid: int, own: int, undo: ExitStack) -> tuple[int, ...]:
             held.append(namespaces.open_namespace(pid, kind))
             undo.callback(os.close, held[-1])
     return tuple(held)
-
-
-def _clone_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
-    """Bind the container's own control groups, detached; only this namespace holds them yet."""
-    mount_fds = {}
-    for name, dir_fd in cgroup.dir_fds().items():
-        mount_fds[name] = mounts.clone_tree(dir_fd)
-        undo.callback(os.close, mount_fds[name])
-        os.close(dir_fd)
-    return mount_fds
 
 
 def _undo_ends(stdio: Stdio, undo: ExitStack) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import BackendError
 from toolkit.kernel import mounts, namespaces, process
@@ -13,6 +13,9 @@ from toolkit.runtime.native.child import Description
 from toolkit.runtime.native.prepare import Document, Prepared, Stdio
 from toolkit.runtime.native.program import plan_program, run_program
 from toolkit.runtime.native.rootfs import mount_rootfs
+
+if TYPE_CHECKING:
+    from toolkit.runtime.native.staging import Staging
 
 # What a child is cloned with ahead of time. The cgroup namespace comes behind the
 # attach, so that its root is the container's own group.
@@ -34,13 +37,19 @@ def set_up_early(flags: int) -> None:
     mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
 
 
-def become_container(description: Description, fds: list[int]) -> None:
-    """Mount the container's tree, switch to it and become its first program."""
+def become_container(staging: Staging | None, description: Description, fds: list[int]) -> None:
+    """Mount the container's tree, switch to it and become its first program.
+
+    Args:
+        staging: The default mounts, if this child has made them ahead.
+        description: What `Prepared.describe` gave, and the namespaces.
+        fds: The descriptors that came with it.
+    """
     prepared = Prepared.from_description(description, fds)
     _enter_namespaces(description["entered"], fds)
     document = prepared.document
     _set_up_namespaces(document, prepared.proc_fd, description["own"])
-    root_fd = mount_rootfs(prepared)
+    root_fd = mount_rootfs(prepared, staging if description["is_staged"] else None)
     program = plan_program(
         document["process"],
         document["annotations"],

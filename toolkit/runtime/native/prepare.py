@@ -15,10 +15,15 @@ import os
 import stat
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from toolkit.errors import BackendError, InvalidRequestError, MountError
 from toolkit.kernel import mounts, pty
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.runtime.native.staging import Staging
 
 Document = dict[str, Any]
 
@@ -68,6 +73,10 @@ class PlannedMount:
     options: dict[str, str | None] = field(default_factory=dict)
     attributes: int = 0
     propagation: int = mounts.MS_PRIVATE
+
+    def with_fd(self, fd: int, *, is_file: bool = False) -> Self:
+        """Return the same mount as one that was made here, detached."""
+        return replace(self, fd=fd, is_file=is_file)
 
     def values(self) -> tuple[object, ...]:
         """Return the fields as plain values, in order."""
@@ -159,7 +168,9 @@ class Prepared:
         planned = []
         for *values, position in description["mounts"]:
             entry = PlannedMount(*values)
-            planned.append(replace(entry, fd=fds[position]) if position >= 0 else entry)
+            planned.append(
+                entry.with_fd(fds[position], is_file=entry.is_file) if position >= 0 else entry
+            )
         return cls(
             document=description["document"],
             rootfs=description["rootfs"],
@@ -172,8 +183,12 @@ class Prepared:
         )
 
 
-def prepare(document: Document, bundle: str, undo: ExitStack) -> Prepared:
+def prepare(
+    document: Document, bundle: str, undo: ExitStack, staging: Staging | None = None
+) -> Prepared:
     """Open everything that *document* names on the host; *undo* closes it again.
+
+    With *staging* the default mounts are there already, and not among the result's.
 
     Raises:
         BackendError: The document lacks something, or the host refuses.
@@ -184,7 +199,14 @@ def prepare(document: Document, bundle: str, undo: ExitStack) -> Prepared:
     proc_fd = _kept(os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), undo)
     root_path = os.path.join(bundle, document["root"]["path"])
     os.makedirs(root_path, mode=0o700, exist_ok=True)
-    planned, dev_fd, devpts_fd = _plan_mounts(document, undo)
+    if staging is None:
+        planned, dev_fd, devpts_fd = _plan_mounts(document["mounts"], document, undo)
+    else:
+        more = document["mounts"][staging.count :]
+        planned, dev_fd, devpts_fd = _plan_mounts(more, document, undo)
+        dev_fd, devpts_fd = staging.dev_fd, staging.devpts_fd
+    if dev_fd < 0:
+        raise BackendError("the launch document mounts no tmpfs on /dev")
     stdio = open_stdio(
         has_tty=document["process"]["terminal"],
         open_stdin=bool(annotations.get("toolkit.stdin.open")),
@@ -217,26 +239,26 @@ def _kept(fd: int, undo: ExitStack) -> int:
     return fd
 
 
-def _plan_mounts(document: Document, undo: ExitStack) -> tuple[list[PlannedMount], int, int]:
+def _plan_mounts(
+    entries: list[Document], document: Document, undo: ExitStack
+) -> tuple[list[PlannedMount], int, int]:
     planned: list[PlannedMount] = []
     dev_fd = devpts_fd = -1
-    for mount in document["mounts"]:
+    for mount in entries:
         entry = read_mount(mount)
         fd = -1
         if entry.kind == "bind":
             fd, is_file = _open_source(mount["source"], recursive=entry.recursive, undo=undo)
-            entry = replace(entry, fd=fd, is_file=is_file)
+            entry = entry.with_fd(fd, is_file=is_file)
         elif entry.target == "/dev" and entry.kind == "tmpfs":
-            dev_fd = fd = _make_dev(entry, document, undo)
-            entry = replace(entry, fd=fd)
+            dev_fd = fd = make_dev(entry, document["linux"].get("devices") or (), undo)
+            entry = entry.with_fd(fd)
         elif entry.kind == "devpts":
             devpts_fd = fd = _kept(
                 mounts.new_filesystem("devpts", entry.options, entry.attributes), undo
             )
-            entry = replace(entry, fd=fd)
+            entry = entry.with_fd(fd)
         planned.append(entry)
-    if dev_fd < 0:
-        raise BackendError("the launch document mounts no tmpfs on /dev")
     return planned, dev_fd, devpts_fd
 
 
@@ -278,11 +300,12 @@ def _open_source(source: str, *, recursive: bool, undo: ExitStack) -> tuple[int,
         os.close(source_fd)
 
 
-def _make_dev(entry: PlannedMount, document: Document, undo: ExitStack) -> int:
+def make_dev(entry: PlannedMount, devices: Sequence[Document], undo: ExitStack) -> int:
+    """Return a detached ``/dev`` with the default devices and those of the document."""
     dev_fd = _kept(mounts.new_filesystem("tmpfs", entry.options, entry.attributes), undo)
     for name, major, minor in DEFAULT_DEVICES:
         _make_node(dev_fd, name, stat.S_IFCHR, 0o666, os.makedev(major, minor))
-    for device in document["linux"].get("devices") or ():
+    for device in devices:
         _make_document_device(dev_fd, device)
     for name, target in DEFAULT_LINKS:
         os.symlink(target, name, dir_fd=dev_fd)

@@ -17,26 +17,39 @@ from toolkit.kernel import mounts
 from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root, open_in_root
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from toolkit.runtime.native.prepare import PlannedMount, Prepared
+    from toolkit.runtime.native.staging import Staging
 
 _RDONLY: Final = mounts.MOUNT_ATTR_RDONLY
 _GUARDED: Final = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
-_CGROUP_ROOT: Final = "/sys/fs/cgroup"
 
 
-def mount_rootfs(prepared: Prepared) -> int:
-    """Mount the root and all below it; return the root's descriptor, not yet entered."""
+def mount_rootfs(prepared: Prepared, staging: Staging | None) -> int:
+    """Mount the root and all below it; return the root's descriptor, not yet entered.
+
+    Args:
+        prepared: What to mount.
+        staging: The default mounts, made ahead; None: they are among those to mount.
+    """
     root_fd = _mount_root(prepared)
+    document = prepared.document
+    if staging is not None:
+        staging.move_to(root_fd)
     for entry in prepared.mounts:
-        _mount_entry(root_fd, entry, prepared)
-    if prepared.document["process"]["terminal"]:
+        mount_entry(root_fd, entry, prepared.cgroup_fds)
+    if document["process"]["terminal"]:
         _mount_console(root_fd, prepared.stdio.child_stdin)
-    linux = prepared.document["linux"]
-    if prepared.document["root"].get("readonly"):
+    if document["root"].get("readonly"):
         mounts.set_mount_attributes(root_fd, set_=_RDONLY)
-    for path in linux.get("readonlyPaths") or ():
-        _make_read_only(root_fd, path)
-    _mask(root_fd, linux.get("maskedPaths") or ())
+    if staging is None:
+        linux = document["linux"]
+        cover_paths(
+            root_fd,
+            readonly=linux.get("readonlyPaths") or (),
+            masked=linux.get("maskedPaths") or (),
+        )
     return root_fd
 
 
@@ -71,9 +84,10 @@ def _overlay_options(source: dict[str, object]) -> str:
     )
 
 
-def _mount_entry(root_fd: int, entry: PlannedMount, prepared: Prepared) -> None:
+def mount_entry(root_fd: int, entry: PlannedMount, cgroup_fds: dict[str, int]) -> None:
+    """Make one mount inside the root."""
     if entry.kind == "cgroup":
-        _mount_cgroups(root_fd, entry, prepared)
+        _mount_cgroups(root_fd, entry, cgroup_fds)
         return
     mount_fd = entry.fd
     if mount_fd < 0:
@@ -92,9 +106,8 @@ def _mount_entry(root_fd: int, entry: PlannedMount, prepared: Prepared) -> None:
         os.close(mount_fd)
 
 
-def _mount_cgroups(root_fd: int, entry: PlannedMount, prepared: Prepared) -> None:
+def _mount_cgroups(root_fd: int, entry: PlannedMount, groups: dict[str, int]) -> None:
     """Show the container its own control groups, read-only unless privileged (row S-31)."""
-    groups = prepared.cgroup_fds
     target_fd = make_dirs_in_root(root_fd, entry.target)
     attributes = entry.attributes | _GUARDED
     if list(groups) == [""]:  # cgroup v2: the one hierarchy stands at the target itself
@@ -128,6 +141,13 @@ def _mount_console(root_fd: int, terminal_fd: int) -> None:
     os.close(console_fd)
 
 
+def cover_paths(root_fd: int, *, readonly: Iterable[str], masked: Iterable[str]) -> None:
+    """Make paths of the root read-only, hide others; what is not there is passed over."""
+    for path in readonly:
+        _make_read_only(root_fd, path)
+    _mask(root_fd, masked)
+
+
 def _make_read_only(root_fd: int, path: str) -> None:
     found_fd = _open_existing(root_fd, path)
     if found_fd < 0:
@@ -139,7 +159,7 @@ def _make_read_only(root_fd: int, path: str) -> None:
     os.close(found_fd)
 
 
-def _mask(root_fd: int, paths: tuple[str, ...]) -> None:
+def _mask(root_fd: int, paths: Iterable[str]) -> None:
     """Hide paths: a directory behind one empty tmpfs, a file behind the container's null."""
     null_fd = _open_null(root_fd)
     empty_fd = -1

@@ -8,13 +8,16 @@ container takes it, the group gets the container's name.
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import ToolkitError
+from toolkit.kernel import mounts
 from toolkit.runtime.native.child import Child
 from toolkit.runtime.native.launch import CLONED, become_container, set_up_early
+from toolkit.runtime.native.staging import Staging
 
 if TYPE_CHECKING:
     from toolkit.kernel.cgroups import Cgroup, CgroupHost
@@ -25,26 +28,38 @@ _REMOVE_SECONDS: Final = 5.0
 
 
 class Slot:
-    """One waiting child and its cgroup."""
+    """One waiting child and its cgroup.
 
-    def __init__(self, child: Child, cgroup: Cgroup) -> None:
+    Attributes:
+        staging: The default mounts, which the child has made in its own namespace.
+    """
+
+    def __init__(self, child: Child, cgroup: Cgroup, staging: Staging) -> None:
         self._child = child
         self._cgroup = cgroup
+        self.staging = staging
 
     @classmethod
-    def make(cls, host: CgroupHost, path: str) -> Self | None:
-        """Return a slot whose group stands at *path*; None where a group keeps its name (v2)."""
+    def make(cls, host: CgroupHost, path: str, staging_dir: str) -> Self | None:
+        """Return a slot whose group stands at *path*; None where a group keeps its name (v2).
+
+        Args:
+            host: The cgroups of this machine.
+            path: Below each hierarchy's root.
+            staging_dir: An empty directory, below which the child mounts for itself.
+        """
         if host.version != 1:
             return None
         with ExitStack() as undo:
             cgroup = host.cgroup(path)
             undo.callback(cgroup.remove, _REMOVE_SECONDS)
             cgroup.create()
-            child = Child(CLONED, -1, partial(set_up_early, CLONED), become_container)
+            staging = Staging.prepare(staging_dir, clone_own_cgroups(cgroup, undo), undo)
+            child = Child(CLONED, -1, partial(_wait, staging), partial(become_container, staging))
             undo.callback(child.discard)
             cgroup.attach(child.pid)
             undo.pop_all()
-        return cls(child, cgroup)
+        return cls(child, cgroup, staging)
 
     def take(self, document: Document) -> tuple[Child, Cgroup] | None:
         """Give child and group to a container; None when it does not want such namespaces."""
@@ -62,6 +77,21 @@ class Slot:
         self._child.discard()
         with suppress(ToolkitError):
             self._cgroup.remove(_REMOVE_SECONDS)
+
+
+def _wait(staging: Staging) -> None:
+    set_up_early(CLONED)
+    staging.mount()
+
+
+def clone_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
+    """Bind the container's own control groups, detached; only this namespace holds them yet."""
+    mount_fds = {}
+    for name, dir_fd in cgroup.dir_fds().items():
+        mount_fds[name] = mounts.clone_tree(dir_fd)
+        undo.callback(os.close, mount_fds[name])
+        os.close(dir_fd)
+    return mount_fds
 
 
 def sweep_slots(host: CgroupHost, parent: str) -> None:
