@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from toolkit.runtime.native.prepare import Document, Stdio
 
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_TTY_GROUP: Final = 5
-_NO_SUCH_FILE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+TTY_GROUP: Final = 5
+NO_SUCH_FILE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ def _take_stdio(program: Program) -> None:
     fds = (stdio.child_stdin, stdio.child_stdout, stdio.child_stderr)
     if program.has_tty:
         pty.make_controlling(stdio.child_stdin)
-        os.fchown(stdio.child_stdin, uid, _TTY_GROUP)
+        os.fchown(stdio.child_stdin, uid, TTY_GROUP)
     elif uid:
         for fd in fds[1:]:
             os.fchown(fd, uid, -1)
@@ -188,14 +188,15 @@ def _execute(program: Program) -> None:
             os.execve(candidate, program.argv, program.env)  # noqa: S606 - its own words, no shell
         except OSError as error:
             number = error.errno or 0
-            if number not in _NO_SUCH_FILE and (number != errno.EACCES or not denied):
+            if number not in NO_SUCH_FILE and (number != errno.EACCES or not denied):
                 denied = number
-            if number not in (*_NO_SUCH_FILE, errno.EACCES):
+            if number not in (*NO_SUCH_FILE, errno.EACCES):
                 break
-    raise _command_error(os.fsdecode(program.argv[0]), denied)
+    raise command_error(os.fsdecode(program.argv[0]), denied)
 
 
-def _command_error(name: str, number: int) -> CommandError:
+def command_error(name: str, number: int) -> CommandError:
+    """Return the error of a command that could not be executed; 0 for one that is not there."""
     if number:
         return CommandNotExecutableError(f'exec: "{name}": {os.strerror(number).lower()}')
     if "/" in name:

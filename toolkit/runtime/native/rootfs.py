@@ -33,14 +33,14 @@ def mount_rootfs(prepared: Prepared, staging: Staging | None) -> int:
         prepared: What to mount.
         staging: The default mounts, made ahead; None: they are among those to mount.
     """
-    root_fd = _mount_root(prepared)
+    root_fd = mount_root(prepared)
     document = prepared.document
     if staging is not None:
         staging.move_to(root_fd)
     for entry in prepared.mounts:
         mount_entry(root_fd, entry, prepared.cgroup_fds)
     if document["process"]["terminal"]:
-        _mount_console(root_fd, prepared.stdio.child_stdin)
+        mount_console(root_fd, prepared.stdio.child_stdin)
     if document["root"].get("readonly"):
         mounts.set_mount_attributes(root_fd, set_=_RDONLY)
     if staging is None:
@@ -53,7 +53,7 @@ def mount_rootfs(prepared: Prepared, staging: Staging | None) -> int:
     return root_fd
 
 
-def _mount_root(prepared: Prepared) -> int:
+def mount_root(prepared: Prepared) -> int:
     source, target = prepared.rootfs, os.fsencode(prepared.root_path)
     base_dir = source["base_dir"]
     if source["kind"] == "bind":
@@ -131,7 +131,7 @@ def _attach_group(mount_fd: int, target_fd: int, attributes: int) -> None:
     mounts.attach_mount(mount_fd, target_fd)
 
 
-def _mount_console(root_fd: int, terminal_fd: int) -> None:
+def mount_console(root_fd: int, terminal_fd: int) -> None:
     """Make the program's terminal its ``/dev/console`` (runtime-spec, "Default Devices")."""
     os.close(make_file_in_root(root_fd, "/dev/console", 0o600))
     console_fd = open_in_root(root_fd, "/dev/console", os.O_PATH | os.O_NOFOLLOW)
