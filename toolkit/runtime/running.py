@@ -80,10 +80,10 @@ class Running:
             send_message(self._control, {**message, "id": number}, fds or ())
             async with asyncio.timeout(_REPLY_SECONDS):
                 await reply
+        except TimeoutError:  # an OSError too
+            raise BackendError(f"the shim did not answer within {_REPLY_SECONDS:.0f} s") from None
         except OSError as error:
             raise BackendError(f"the shim does not listen: {error.strerror}") from error
-        except TimeoutError:
-            raise BackendError(f"the shim did not answer within {_REPLY_SECONDS:.0f} s") from None
         finally:
             self._replies.pop(number, None)
 
