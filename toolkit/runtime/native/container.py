@@ -71,8 +71,9 @@ def start_container(
     """
     own, entered, wants_pids = _read_namespaces(document)
     with ExitStack() as sources, ExitStack() as undo:
-        child, cgroup, staging = _take_child(document, host, own, slot, undo)
-        cgroup.apply(document["linux"].get("resources") or {})
+        child, cgroup, staging, is_slots = _take_child(document, host, own, slot, undo)
+        resources = document["linux"].get("resources") or {}
+        cgroup.apply(Slot.lacking(resources) if is_slots else resources)
         prepared = prepare(document, bundle, sources, staging)
         if staging is None:
             prepared.cgroup_fds = clone_own_cgroups(cgroup, sources)
@@ -105,21 +106,21 @@ def _read_namespaces(document: Document) -> tuple[int, list[tuple[str, int]], bo
 
 def _take_child(
     document: Document, host: CgroupHost, own: int, slot: Slot | None, undo: ExitStack
-) -> tuple[Child, Cgroup, Staging | None]:
-    """Return a waiting child in the container's cgroup: the slot's, or a new one."""
+) -> tuple[Child, Cgroup, Staging | None, bool]:
+    """Return a waiting child in the container's cgroup: the slot's (True), or a new one."""
     taken = slot.take(document) if slot is not None else None
     if slot is not None and taken is not None:
         child, cgroup = taken
         undo.callback(cgroup.remove, _REMOVE_SECONDS)
         undo.callback(child.discard)
         is_usual = own & CLONED == CLONED and wants_default_mounts(document)
-        return child, cgroup, slot.staging if is_usual else None
+        return child, cgroup, slot.staging if is_usual else None, True
     if slot is not None:
         slot.discard()
     cgroup = host.cgroup(document["linux"]["cgroupsPath"])
     undo.callback(cgroup.remove, _REMOVE_SECONDS)
     cgroup.create()
-    return _clone_child(own, cgroup, undo), cgroup, None
+    return _clone_child(own, cgroup, undo), cgroup, None, False
 
 
 def _clone_child(own: int, cgroup: Cgroup, undo: ExitStack) -> Child:

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import (
@@ -65,7 +66,7 @@ def plan_program(
     """
     identity = _identify(annotations.get("toolkit.user", ""), spec, root_fd)
     env = _environment(spec["env"], identity, annotations)
-    wanted = CapabilitySets.from_document(spec["capabilities"], capabilities.last_capability())
+    wanted = CapabilitySets.from_document(spec["capabilities"], _last_capability())
     if identity.uid:  # the kernel takes them with the change of ids (row S-08)
         wanted = CapabilitySets(bounding=wanted.bounding)
     return Program(
@@ -76,11 +77,27 @@ def plan_program(
         identity=identity,
         stdio=stdio,
         has_tty=spec["terminal"],
-        capabilities=wanted.limited_to(capabilities.held_capabilities()),
+        capabilities=wanted.limited_to(_held_capabilities()),
         rlimits=_rlimits(spec.get("rlimits") or ()),
         no_new_privileges=bool(spec.get("noNewPrivileges")),
         seccomp=seccomp,
     )
+
+
+@cache
+def _last_capability() -> int:
+    return capabilities.last_capability()
+
+
+@cache
+def _held_capabilities() -> CapabilitySets:
+    return capabilities.held_capabilities()
+
+
+def learn_capabilities() -> None:
+    """Ask ahead for what `plan_program` would ask for: a hundred calls, and always the same."""
+    _last_capability()
+    _held_capabilities()
 
 
 def _identify(user: str, spec: Document, root_fd: int) -> Identity:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import ToolkitError
 from toolkit.kernel import mounts
+from toolkit.runtime.document import default_device_rules
 from toolkit.runtime.native.child import Child
 from toolkit.runtime.native.launch import CLONED, become_container, set_up_early
+from toolkit.runtime.native.program import learn_capabilities
 from toolkit.runtime.native.staging import Staging
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Slot:
             child = Child(CLONED, -1, partial(_wait, staging), partial(become_container, staging))
             undo.callback(child.discard)
             cgroup.attach(child.pid)
+            cgroup.apply({"devices": default_device_rules()})
             undo.pop_all()
         return cls(child, cgroup, staging)
 
@@ -72,6 +75,13 @@ class Slot:
             return None
         return (self._child, cgroup) if cgroup is not None else None
 
+    @staticmethod
+    def lacking(resources: Document) -> Document:
+        """Return what is still to be applied of ``linux.resources``: not the usual devices."""
+        if resources.get("devices") == default_device_rules():
+            return {key: value for key, value in resources.items() if key != "devices"}
+        return resources
+
     def discard(self) -> None:
         """End the child and remove the group."""
         self._child.discard()
@@ -82,6 +92,7 @@ class Slot:
 def _wait(staging: Staging) -> None:
     set_up_early(CLONED)
     staging.mount()
+    learn_capabilities()
 
 
 def clone_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
