@@ -27,6 +27,7 @@ from toolkit.kernel import process
 from toolkit.kernel.cgroups import CgroupHost
 from toolkit.runtime.backend import Document, Program
 from toolkit.runtime.logwriter import LogWriter
+from toolkit.runtime.lxc.container import start_container as start_lxc
 from toolkit.runtime.native.container import start_container, start_exec
 from toolkit.runtime.native.slot import PREFIX, Slot, sweep_slots
 from toolkit.runtime.protocol import (
@@ -176,6 +177,7 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | No
     except ToolkitError as error:
         _tell_failure(control, error)
         return 1
+    _leave_output()
     log = LogWriter(annotations["toolkit.log.path"])
     if message["op"] == "exec":
         log.unlink()
@@ -197,7 +199,8 @@ def _start_program(
         with open(os.path.join(bundle, message["spec"]), "rb") as file:
             spec: Document = json.load(file)
         return start_exec(document, spec, host), spec["annotations"]
-    return start_container(document, bundle, host, slot), document["annotations"]
+    start = start_lxc if document["annotations"].get("toolkit.backend") == "lxc" else start_container
+    return start(document, bundle, host, slot), document["annotations"]
 
 
 def _listen(bundle: str, name: str) -> socket.socket:
@@ -216,6 +219,14 @@ def _listen(bundle: str, name: str) -> socket.socket:
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _leave_output() -> None:
+    """Let go of the engine's output: who reads it to the end must not wait for a container."""
+    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in (1, 2):
+        os.dup2(null_fd, number)
+    os.close(null_fd)
 
 
 def _tell_failure(control: socket.socket, error: ToolkitError) -> None:
