@@ -227,6 +227,10 @@ def _annotations(
         "toolkit.stdin.once": "1" if spec.stdin_once else "",
         "toolkit.home.default": "" if has_home else "1",
     }
+    if record.backend == "lxc":
+        found["toolkit.backend"] = "lxc"
+        found["toolkit.lxc.conf"] = _encoder.encode(spec.host.lxc_conf).decode()
+        found["toolkit.lxc.unsafe"] = os.environ.get("TOOLKIT_LXC_UNSAFE", "")
     if security.has_filter:
         kept = frozenset(capabilities_of(spec.host))
         found["toolkit.seccomp.program"] = context.seccomp_program(kept)

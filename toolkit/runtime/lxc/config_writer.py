@@ -77,6 +77,7 @@ class MountEntry:
     Attributes:
         source: What is mounted: a path, or the filesystem's name.
         target: Where, relative to the root.
+        create: What LXC makes if there is no mount point: ``dir`` or ``file``.
         field: What a person calls it, for an error.
     """
 
@@ -84,6 +85,7 @@ class MountEntry:
     target: str
     kind: str
     options: tuple[str, ...]
+    create: str = ""
     field: str
 
     def text(self) -> str:
@@ -94,11 +96,14 @@ class MountEntry:
         """
         for value in (self.source, self.target, self.kind):
             _check_text(value, self.field)
-        if not self.source or not self.target or self.source.startswith("#"):
+        if not self.source or not self.target or self.source.startswith("#"):  # a comment
             raise InvalidRequestError(f"{self.field}: a mount entry needs a source and a target")
         for option in self.options:
             self._check_option(option)
-        fields = (self.source, self.target, self.kind, ",".join(self.options) or "defaults")
+        if self.create not in {"", "dir", "file"}:
+            raise ValueError(self.create)
+        options = [*self.options, f"create={self.create}"] if self.create else self.options
+        fields = (self.source, self.target, self.kind, ",".join(options) or "defaults")
         text = " ".join((*map(escape_fstab, fields), "0", "0"))
         if len(os.fsencode(text)) > MOUNT_ENTRY_BYTES:
             raise InvalidRequestError(

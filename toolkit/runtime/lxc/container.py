@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lxc backend as a shim sees it: LXC makes a container, and its init becomes ours.
+
+`lxc-start` makes namespaces, control groups and mounts and executes the first
+step as the container's init. When that says it is ready, LXC has done its work:
+its monitor is ended, and the kernel gives the init to the shim, the nearest
+subreaper. So the shim is the parent of the container's program as it is on the
+native backend: it waits for it, and has its true exit status from the kernel
+(note H-3), whatever LXC would have made of it.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from toolkit.errors import BackendError
+from toolkit.kernel import mounts, namespaces, process
+from toolkit.kernel.capabilities import CAPABILITIES, CapabilitySets, last_capability
+from toolkit.kernel.cgroups import CgroupHost
+from toolkit.kernel.paths import open_in_root
+from toolkit.runtime.backend import Document, ProgramEnds
+from toolkit.runtime.lxc.calls import failure_of, program_table
+from toolkit.runtime.lxc.dress import dress_container
+from toolkit.runtime.lxc.first_step import REPORT, Call, Table
+from toolkit.runtime.lxc.stage import CONFIG_NAME, LOG_NAME, become_lxc
+from toolkit.runtime.lxc.template import monitor_group
+from toolkit.runtime.native.child import Child, Description
+from toolkit.runtime.native.container import NativeProgram
+from toolkit.runtime.native.prepare import Prepared, prepare
+from toolkit.runtime.native.program import plan_program
+from toolkit.runtime.native.slot import Slot, clone_own_cgroups
+
+_SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_START_SECONDS: Final = 30
+_REMOVE_SECONDS: Final = 10.0
+_SO_PASSCRED: Final = 16
+_CREDENTIALS: Final = struct.Struct("iii")
+_LOG_BYTES: Final = 64 * 1024
+_APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
+_V1: Final = 1
+
+
+def start_container(
+    document: Document, bundle: str, host: CgroupHost, slot: Slot | None = None
+) -> NativeProgram:
+    """Run the first program of the container that *document* describes, in LXC.
+
+    Raises:
+        ToolkitError: Nothing was started, and nothing is left of the attempt.
+    """
+    try:
+        return _Start(document, bundle, host).run()
+    finally:
+        if slot is not None:  # made for the native backend
+            slot.discard()
+
+
+@dataclass
+class _Init:
+    """The container's init, waiting in its first step."""
+
+    pid: int
+    pidfd: int
+
+    def discard(self) -> None:
+        """Kill and reap it; once it is a program somebody else does that."""
+        process.signal_pidfd(self.pidfd, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
+
+
+class _Start:
+    """One start of a container."""
+
+    def __init__(self, document: Document, bundle: str, host: CgroupHost) -> None:
+        self._document = document
+        self._bundle = bundle
+        self._host = host
+        self._lxc_start = find_lxc_start()
+        self._cgroup = host.cgroup(document["linux"]["cgroupsPath"])
+        self._monitor_group = host.cgroup(monitor_group(self._cgroup.path))
+        self._own = {e["type"] for e in document["linux"]["namespaces"] if not e.get("path")}
+        self._kinds = {e["type"] for e in document["linux"]["namespaces"]}
+
+    def run(self) -> NativeProgram:
+        """Start it; see `start_container`."""
+        with ExitStack() as sources, ExitStack() as undo:
+            prepared = prepare(self._document, self._bundle, sources)
+            for fd in _shim_ends(prepared):
+                undo.callback(os.close, fd)
+            undo.callback(self._cgroup.remove, _REMOVE_SECONDS)
+            link, init = self._run_lxc(prepared, sources, undo)
+            held = self._hold_namespaces(init.pid, undo)
+            self._cgroup.apply(self._remaining_resources())
+            prepared.cgroup_fds = clone_own_cgroups(self._cgroup, sources)
+            self._dress(prepared, init)
+            self._become_program(link, prepared, init)
+            undo.pop_all()
+        return NativeProgram(
+            pid=init.pid, pidfd=init.pidfd, ends=_ends(prepared),
+            ends_with_namespace="pid" in self._own, held=held, cgroup=self._cgroup,
+        )  # fmt: skip
+
+    # -- LXC -----------------------------------------------------------------------
+
+    def _run_lxc(
+        self, prepared: Prepared, sources: ExitStack, undo: ExitStack
+    ) -> tuple[socket.socket, _Init]:
+        """Return the connection to the container's init, when LXC has made it."""
+        link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sources.callback(link.close)
+        link.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
+        self._monitor_group.remove(_REMOVE_SECONDS)  # what a crash may have left
+        self._cgroup.remove(_REMOVE_SECONDS)
+        undo_monitor = sources.enter_context(ExitStack())
+        undo_monitor.callback(self._monitor_group.remove, _REMOVE_SECONDS)
+        with theirs:
+            monitor = Child(namespaces.CLONE_NEWNS, -1, _leave_host_mounts, become_lxc)
+            undo_monitor.callback(_end, monitor)
+            monitor.launch(*self._describe_stage(prepared, theirs.fileno()))
+        init = self._await_init(link, monitor)
+        undo.callback(init.discard)
+        undo_monitor.close()
+        return link, init
+
+    def _describe_stage(self, prepared: Prepared, link_fd: int) -> tuple[Description, list[int]]:
+        fds: list[int] = []
+        description = prepared.describe(fds)
+        fds.append(link_fd)
+        log = os.path.join(self._bundle, LOG_NAME)
+        with suppress(FileNotFoundError):
+            os.unlink(log)
+        description |= {
+            "link": len(fds) - 1,
+            "lxc_start": self._lxc_start,
+            "lxc_path": self._bundle,
+            "name": self._document["annotations"]["toolkit.container.id"],
+            "config": os.path.join(self._bundle, CONFIG_NAME),
+            "log": log,
+            "controllers": sorted(self._host.controllers) if self._host.version == _V1 else [],
+            "facts": {
+                "cgroup_version": self._host.version,
+                "has_apparmor": _has_apparmor(),
+                "capabilities": CAPABILITIES[: last_capability() + 1],
+            },
+        }
+        return description, fds
+
+    def _await_init(self, link: socket.socket, monitor: Child) -> _Init:
+        """Wait until the first step reports; the kernel says who it is."""
+        poller = select.poll()
+        poller.register(link, select.POLLIN)
+        poller.register(monitor.pidfd, select.POLLIN)
+        ready = dict(poller.poll(_START_SECONDS * 1000))
+        if link.fileno() in ready:
+            report, ancillary, _, _ = link.recvmsg(
+                REPORT.size, socket.CMSG_SPACE(_CREDENTIALS.size)
+            )
+            if len(report) == REPORT.size and REPORT.unpack(report) == (0, 0):
+                pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
+                return _Init(pid, process.open_pidfd(pid))
+        reason = self._lxc_errors() or "it said nothing"
+        raise BackendError(f"lxc-start did not make the container: {reason}")
+
+    def _lxc_errors(self) -> str:
+        """Return what LXC logged as errors."""
+        try:
+            with open(os.path.join(self._bundle, LOG_NAME), encoding="utf-8", errors="replace") as f:
+                lines = f.read(_LOG_BYTES).splitlines()
+        except FileNotFoundError:
+            return ""
+        texts = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
+        return "; ".join(text.rpartition(" - ")[2].strip() for text in texts)
+
+    # -- the container -------------------------------------------------------------
+
+    def _remaining_resources(self) -> Document:
+        """Return the limits, which LXC has set as far as it knows them; it sets devices alone."""
+        resources: Document = {**(self._document["linux"].get("resources") or {})}
+        resources.pop("devices", None)
+        return resources
+
+    def _hold_namespaces(self, pid: int, undo: ExitStack) -> tuple[int, ...]:
+        held = []
+        for kind in ("mount", "network"):
+            if kind in self._own:
+                held.append(namespaces.open_namespace(pid, kind))
+                undo.callback(os.close, held[-1])
+        return tuple(held)
+
+    def _dress(self, prepared: Prepared, init: _Init) -> None:
+        fds: list[int] = []
+        description = prepared.describe(fds)
+        description["init"] = len(fds)
+        fds.append(init.pidfd)
+        flags = namespaces.CLONE_NEWNS
+        if "uts" in self._own:
+            flags |= namespaces.CLONE_NEWUTS
+        description["flags"] = flags
+        child = Child(0, -1, lambda: None, dress_container)
+        try:
+            child.launch(description, fds)
+        finally:
+            os.waitpid(child.pid, 0)
+            os.close(child.pidfd)
+
+    def _become_program(self, link: socket.socket, prepared: Prepared, init: _Init) -> None:
+        """Send the first step what to become, and return when it has."""
+        stdio = prepared.stdio
+        root_fd = os.open(f"/proc/{init.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if stdio.stdin < 0 and stdio.terminal < 0:  # LXC has copied the mount of its null
+                null_fd = open_in_root(root_fd, "/dev/null", os.O_RDONLY | os.O_NOFOLLOW)
+                os.dup2(null_fd, stdio.child_stdin, inheritable=False)
+                os.close(null_fd)
+            program = plan_program(
+                self._document["process"],
+                self._document["annotations"],
+                root_fd,
+                stdio=stdio,
+                seccomp=prepared.seccomp,
+            )
+        finally:
+            os.close(root_fd)
+        held = _capabilities_of(init.pid)
+        program = replace(program, capabilities=program.capabilities.limited_to(held))
+        table = program_table(program, held.bounding)
+        ends = (stdio.child_stdin, stdio.child_stdout, stdio.child_stderr, program.cwd_fd)
+        try:
+            _send_table(link, table, ends)
+        finally:
+            os.close(program.cwd_fd)
+        error = failure_of(table, _read_reports(link, table))
+        if error is not None:
+            raise error
+
+
+def find_lxc_start() -> str:
+    """Return where `lxc-start` is.
+
+    Raises:
+        BackendError: It is not installed.
+    """
+    found = shutil.which("lxc-start", path=_SEARCHED)
+    if found is None:
+        raise BackendError("the lxc backend needs lxc-start: apt-get install lxc")
+    return found
+
+
+def _leave_host_mounts() -> None:
+    mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
+
+
+def _end(monitor: Child) -> None:
+    """End LXC's monitor; what it is the parent of becomes ours."""
+    process.signal_pidfd(monitor.pidfd, signal.SIGKILL)
+    os.waitpid(monitor.pid, 0)
+    os.close(monitor.pidfd)
+
+
+def _has_apparmor() -> bool:
+    try:
+        with open(_APPARMOR, encoding="ascii") as file:
+            return file.read().strip() == "Y"
+    except OSError:
+        return False
+
+
+def _shim_ends(prepared: Prepared) -> list[int]:
+    stdio = prepared.stdio
+    ends = (stdio.stdin, stdio.stdout, stdio.stderr, stdio.terminal)
+    return [fd for fd in ends if fd >= 0]
+
+
+def _ends(prepared: Prepared) -> ProgramEnds:
+    stdio = prepared.stdio
+    return ProgramEnds(
+        stdin=stdio.stdin, stdout=stdio.stdout, stderr=stdio.stderr, terminal=stdio.terminal
+    )
+
+
+def _capabilities_of(pid: int) -> CapabilitySets:
+    """Return the sets of another process."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        lines = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    masks = {name: int(lines[name], 16) for name in ("CapBnd", "CapEff", "CapPrm", "CapInh")}
+    bounding, effective, permitted, inheritable = (
+        frozenset(number for number in range(64) if mask >> number & 1) for mask in masks.values()
+    )
+    return CapabilitySets(
+        bounding=bounding, effective=effective, permitted=permitted, inheritable=inheritable
+    )
+
+
+def _send_table(link: socket.socket, table: Table, fds: Sequence[int]) -> None:
+    memory_fd = os.memfd_create("toolkit-task", os.MFD_CLOEXEC)
+    try:
+        content = memoryview(table.encode())
+        while content:
+            content = content[os.write(memory_fd, content) :]
+        rights = array.array("i", [memory_fd, *fds])
+        link.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    except OSError as error:
+        raise BackendError(f"the container's first step is gone: {error.strerror}") from error
+    finally:
+        os.close(memory_fd)
+
+
+def _read_reports(link: socket.socket, table: Table) -> list[tuple[Call, int]]:
+    """Read what failed; the end comes when the first step is a program, or is no more."""
+    reports: list[tuple[Call, int]] = []
+    link.settimeout(_START_SECONDS)
+    try:
+        while report := link.recv(REPORT.size):
+            address, number = REPORT.unpack(report)
+            reports.append((table.call_at(address), number))
+    except TimeoutError:
+        raise BackendError(f"the program did not start within {_START_SECONDS} s") from None
+    except ConnectionResetError:  # it ended with our message unread
+        pass
+    return reports

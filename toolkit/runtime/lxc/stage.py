@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The place where `lxc-start` runs: a mount namespace of its own, with the root in it.
+
+The root, the container's ``/dev`` and the first step exist nowhere else, so none
+of them is visible on the host or can be left behind. Mount points are made, and
+links in their paths resolved, by descriptor inside the root: what LXC reads in
+the configuration are paths without links, and it refuses a link that somebody
+puts there meanwhile (row S-44). What it has mounted is checked by `dress`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from toolkit.errors import BackendError, InvalidRequestError
+from toolkit.kernel import mounts, process
+from toolkit.kernel.cgroup_tree import parse_hierarchies
+from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root
+from toolkit.runtime.lxc.config_writer import ConfigWriter, MountEntry
+from toolkit.runtime.lxc.first_step import first_step
+from toolkit.runtime.lxc.template import INIT_PATH, Document, HostFacts, configuration
+from toolkit.runtime.native.child import Description
+from toolkit.runtime.native.prepare import PlannedMount, Prepared
+from toolkit.runtime.native.rootfs import mount_root
+
+CONFIG_NAME: Final = "config.lxc"
+LOG_NAME: Final = "lxc.log"
+
+_LXC_RUN_DIR: Final = "/run/lxc"
+_CGROUP_DIR: Final = "/sys/fs/cgroup"
+# What the kernel fills; nobody mounts files or directories of ours below these but LXC.
+_FILLED: Final = frozenset({"proc", "sysfs", "mqueue", "tmpfs"})
+_DRESSED: Final = frozenset({"cgroup", "devpts"})  # mounted by `dress`
+_WORDS: Final = (
+    (mounts.MOUNT_ATTR_RDONLY, "ro"),
+    (mounts.MOUNT_ATTR_NOSUID, "nosuid"),
+    (mounts.MOUNT_ATTR_NODEV, "nodev"),
+    (mounts.MOUNT_ATTR_NOEXEC, "noexec"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A mount of the document and where it goes.
+
+    Attributes:
+        path: Relative to the root, without links.
+        is_inside: It lies in a filesystem that is empty until LXC has mounted it.
+    """
+
+    entry: PlannedMount
+    path: str
+    is_inside: bool = False
+
+
+def become_lxc(description: Description, fds: list[int]) -> None:
+    """Make the stage, write the configuration, and become `lxc-start`."""
+    prepared = Prepared.from_description(description, fds)
+    link_fd = fds[description["link"]]
+    with ExitStack() as undo:
+        root_fd = mount_root(prepared)
+        undo.callback(os.close, root_fd)
+        placed = _place_mounts(root_fd, prepared)
+    _put_first_step(prepared)
+    written = _write_configuration(description, prepared, placed)
+    _cover_run_dir()
+    _hide_hierarchies(set(description["controllers"]), wants_cpuset=_names_cpuset(written))
+    _run_lxc(description, link_fd)
+
+
+def _place_mounts(root_fd: int, prepared: Prepared) -> list[Placed]:
+    """Make every mount point and find its place; leave only the root and ``/dev`` mounted."""
+    base = _path_of(root_fd, prepared.proc_fd)
+    placed: list[Placed] = []
+    attached: list[str] = []
+    for entry in prepared.mounts:
+        if entry.kind in _DRESSED:
+            placed.append(Placed(entry=entry, path=entry.target.lstrip("/")))
+            continue
+        place = _inside_filled(entry, placed) or _place(root_fd, entry, base, prepared.proc_fd)
+        placed.append(place)
+        if entry.fd >= 0 and not place.is_inside:
+            attached.append(_attach(root_fd, entry, place, base))
+    for path in reversed(attached):
+        if path:
+            mounts.unmount(os.fsencode(path), mounts.MNT_DETACH)
+    return placed
+
+
+def _inside_filled(entry: PlannedMount, placed: list[Placed]) -> Placed | None:
+    """Return the place of a mount below one that is made empty by LXC."""
+    target = os.path.normpath(entry.target).lstrip("/")
+    for place in reversed(placed):
+        above = os.path.normpath(place.entry.target).lstrip("/")
+        if not target.startswith(f"{above}/"):
+            continue
+        if place.entry.fd >= 0:
+            return None
+        rest = target.removeprefix(f"{above}/")
+        return Placed(entry=entry, path=f"{place.path}/{rest}", is_inside=True)
+    return None
+
+
+def _place(root_fd: int, entry: PlannedMount, base: str, proc_fd: int) -> Placed:
+    make_target = make_file_in_root if entry.is_file else make_dirs_in_root
+    target_fd = make_target(root_fd, entry.target)
+    try:
+        path = _path_of(target_fd, proc_fd)
+    finally:
+        os.close(target_fd)
+    if not path.startswith(f"{base}/"):
+        raise InvalidRequestError(f"mount target {entry.target!r} is no place below the root")
+    return Placed(entry=entry, path=path.removeprefix(f"{base}/"))
+
+
+def _attach(root_fd: int, entry: PlannedMount, place: Placed, base: str) -> str:
+    """Attach a mount for those that come below it; return the path if it is to go again."""
+    is_dev = entry.kind != "bind"
+    make_target = make_file_in_root if entry.is_file else make_dirs_in_root
+    target_fd = make_target(root_fd, place.path)
+    if entry.kind == "bind":
+        mounts.set_mount_attributes(entry.fd, propagation=mounts.MS_PRIVATE, recursive=True)
+    mounts.attach_mount(entry.fd, target_fd, entry.target)
+    os.close(target_fd)
+    return "" if is_dev else f"{base}/{place.path}"
+
+
+def _path_of(fd: int, proc_fd: int) -> str:
+    return os.readlink(f"self/fd/{fd}", dir_fd=proc_fd)
+
+
+def _put_first_step(prepared: Prepared) -> None:
+    """Write the init into the container's ``/dev``, which for so long may hold a program."""
+    dev_fd = next(entry.fd for entry in prepared.mounts if entry.target == "/dev")
+    mounts.set_mount_attributes(dev_fd, clear=mounts.MOUNT_ATTR_NOEXEC)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    name = INIT_PATH.removeprefix("/dev/")
+    file_fd = os.open(name, flags, 0o500, dir_fd=dev_fd)
+    try:
+        os.write(file_fd, first_step(INIT_PATH))
+    finally:
+        os.close(file_fd)
+
+
+def mount_entries(placed: list[Placed], document: Document) -> list[MountEntry]:
+    """Return the lines of LXC's fstab for the mounts that it makes."""
+    return [
+        _mount_entry(place, mount)
+        for place, mount in zip(placed, document["mounts"], strict=True)
+        if place.entry.kind not in _DRESSED and (place.entry.fd < 0 or place.entry.kind == "bind")
+    ]
+
+
+def _mount_entry(place: Placed, mount: dict[str, Any]) -> MountEntry:
+    entry = place.entry
+    words = [word for flag, word in _WORDS if entry.attributes & flag]
+    if entry.kind == "bind":
+        words = ["rbind" if entry.recursive else "bind", *words]
+        if "ro" not in words:
+            words.append("rw")
+    words += [key if value is None else f"{key}={value}" for key, value in entry.options.items()]
+    create = ("file" if entry.is_file else "dir") if place.is_inside else ""
+    return MountEntry(
+        source=mount["source"] if entry.kind == "bind" else entry.kind,
+        target=place.path,
+        kind="none" if entry.kind == "bind" else entry.kind,
+        options=tuple(words),
+        create=create,
+        field=f"mount {entry.target!r}",
+    )
+
+
+def _write_configuration(
+    description: Description, prepared: Prepared, placed: list[Placed]
+) -> ConfigWriter:
+    facts = HostFacts(**description["facts"])
+    writer = configuration(
+        prepared.document,
+        root_path=prepared.root_path,
+        mounts=mount_entries(placed, prepared.document),
+        facts=facts,
+    )
+    with open(description["config"], "wb") as file:
+        file.write(writer.render())
+    return writer
+
+
+def _names_cpuset(written: ConfigWriter) -> bool:
+    return any(".cpuset." in key for key, _ in written.settings())
+
+
+def _cover_run_dir() -> None:
+    """Give LXC a directory of its own for its locks; it goes with this namespace."""
+    with suppress(FileExistsError):
+        os.mkdir(_LXC_RUN_DIR, 0o755)
+    target_fd = os.open(_LXC_RUN_DIR, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree_fd = mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "700"})
+    mounts.attach_mount(tree_fd, target_fd, _LXC_RUN_DIR)
+    os.close(tree_fd)
+    os.close(target_fd)
+
+
+def _hide_hierarchies(controllers: set[str], *, wants_cpuset: bool) -> None:
+    """Hide the hierarchies that the engine makes no groups in, so that LXC makes none either."""
+    if not wants_cpuset:
+        controllers = controllers - {"cpuset"}
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        hierarchies = parse_hierarchies(file.read())
+    if not controllers:  # cgroup v2 alone
+        return
+    for hierarchy in hierarchies:
+        if not controllers & hierarchy.controllers and hierarchy.mount_point != _CGROUP_DIR:
+            mounts.unmount(os.fsencode(hierarchy.mount_point), mounts.MNT_DETACH)
+
+
+def _run_lxc(description: Description, link_fd: int) -> None:
+    null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd, number in ((link_fd, 0), (null_fd, 1), (null_fd, 2)):
+        os.dup2(fd, number)
+    process.die_with_parent(signal.SIGKILL)
+    process.close_from_on_exec(3)
+    arguments = [
+        description["lxc_start"], "--foreground", f"--lxcpath={description['lxc_path']}",
+        f"--name={description['name']}", f"--rcfile={description['config']}",
+        f"--logfile={description['log']}", "--logpriority=WARN",
+    ]  # fmt: skip
+    try:
+        os.execve(arguments[0], arguments, {"PATH": os.defpath})  # noqa: S606 - no shell
+    except OSError as error:
+        raise BackendError(f"cannot execute {arguments[0]}: {error.strerror}") from error
