@@ -19,6 +19,8 @@ from toolkit.errors import UnsafeArchiveError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from toolkit.storage.recipe import RecipeWriter
+
 _CHUNK_BYTES: Final = 256 * 1024
 _SHORTEST_ARCHIVE: Final = 10  # rule 9.36
 _XZ_MEMORY_BYTES: Final = 96 * 1024 * 1024  # xz -9 takes 65 MiB
@@ -39,9 +41,13 @@ class PlainStream:
     Args:
         source: The archive as it came.
         limit_bytes: More than this is refused.
+        recipe: Takes down everything but the content of files.
     """
 
-    def __init__(self, source: ByteSource, *, limit_bytes: int) -> None:
+    def __init__(
+        self, source: ByteSource, *, limit_bytes: int, recipe: RecipeWriter | None = None
+    ) -> None:
+        self.recipe = recipe
         self._chunks = _plain_chunks(source)
         self._digest = hashlib.sha256()
         self._buffer = b""
@@ -56,6 +62,12 @@ class PlainStream:
 
     def read(self, size: int) -> bytes:
         """Return *size* bytes, fewer only at the end."""
+        piece = self._read(size)
+        if self.recipe is not None:
+            self.recipe.add_literal(piece)
+        return piece
+
+    def _read(self, size: int) -> bytes:
         end = self._position + size
         if end <= len(self._buffer):
             piece = self._buffer[self._position : end]
@@ -82,10 +94,24 @@ class PlainStream:
             raise UnsafeArchiveError("", "the archive is truncated")
         return piece
 
+    def read_content(self, size: int) -> bytes:
+        """Return *size* bytes that a file takes, and no recipe.
+
+        Raises:
+            UnsafeArchiveError: The archive ends before.
+        """
+        piece = self._read(size)
+        if len(piece) < size:
+            raise UnsafeArchiveError("", "the archive is truncated")
+        return piece
+
     def drain(self) -> None:
         """Read what is left, so that the digest covers the whole archive."""
+        if self.recipe is not None:
+            self.recipe.add_literal(self._buffer[self._position :])
         while self._fill():
-            pass
+            if self.recipe is not None:
+                self.recipe.add_literal(self._buffer)
         self._buffer, self._position = b"", 0
 
     def _fill(self) -> bool:

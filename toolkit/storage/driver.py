@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from toolkit.storage.compression import ByteSource
     from toolkit.storage.limits import ArchiveLimits
+    from toolkit.storage.recipe import RecipeWriter
     from toolkit.storage.unpack import Unpacked
 
 
@@ -67,6 +68,7 @@ class Driver(Protocol):
         *,
         lower_dirs: Sequence[Path],
         limits: ArchiveLimits | None,
+        recipe: RecipeWriter | None = None,
     ) -> Unpacked:
         """Unpack a layer into an empty directory, on the layers below (topmost first)."""
 

@@ -3,8 +3,9 @@
 
 On disk, below ``<data>/layers/<driver>/``:
 
-- ``l/<n>/layer.json`` and ``l/<n>/t``: a layer, or an init layer; the number is
-  short because the kernel takes one page of mount data for all of them
+- ``l/<n>/layer.json`` and ``l/<n>/t``: a layer, or an init layer, with ``recipe``
+  for a layer's archive; the number is short because the kernel takes one page
+  of mount data for all of them
 - ``rw/<container id>/``: a container's own directory; ``top`` is a link whose
   text names the layer that it stands on
 - ``staging``, ``trash``: what is being made or removed. Anything in there after
@@ -22,6 +23,7 @@ import logging
 import os
 import re
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError, StorageError
@@ -37,11 +39,12 @@ from toolkit.storage.layer import (
 )
 from toolkit.storage.layerfiles import LayerFile, read_layer_files, write_layer_file
 from toolkit.storage.overlay import OverlayDriver
+from toolkit.storage.recipe import RECIPE_NAME, LayerArchive, RecipeWriter
 from toolkit.storage.trees import remove_entry
 from toolkit.storage.vfs import VfsDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from toolkit.storage.compression import ByteSource
@@ -134,8 +137,34 @@ class LayerStore:
                 self.settle(parent)
             self._remove_directory(staged_dir)
 
+    def hold(self, chain_id: ChainId) -> Layer:
+        """Return a layer, and keep it from `collect` until `settle` is called for it.
+
+        Raises:
+            LayerNotFoundError: There is none.
+        """
+        with self._lock:
+            layer = self._index.get(chain_id)
+            self._index.hold(chain_id)
+            return layer
+
+    @contextmanager
+    def opened_archive(self, chain_id: ChainId) -> Iterator[LayerArchive]:
+        """Give a layer's archive, byte for byte as it was unpacked.
+
+        Raises:
+            LayerNotFoundError: There is no such layer.
+            StorageError: It cannot be made again.
+        """
+        layer = self.hold(chain_id)
+        try:
+            layer_dir = self._base_dir / "l" / str(layer.number)
+            yield LayerArchive(layer_dir, layer_dir / "t", layer.diff_id)
+        finally:
+            self.settle(chain_id)
+
     def settle(self, chain_id: ChainId) -> None:
-        """Say that a layer of `unpack` is referred to by now, or is not wanted."""
+        """Say that a layer of `unpack` or `hold` is referred to by now, or is not wanted."""
         with self._lock:
             self._index.settle(chain_id)
 
@@ -294,7 +323,11 @@ class LayerStore:
         tree_dir.mkdir(mode=0o755)
         tree_dir.chmod(0o755)
         lower_dirs = [self._base_dir / lower for lower in self._visible(parent)]
-        unpacked = self._driver.fill_layer(stream, tree_dir, lower_dirs=lower_dirs, limits=limits)
+        with RecipeWriter(staged_dir / RECIPE_NAME) as recipe:
+            unpacked = self._driver.fill_layer(
+                stream, tree_dir, lower_dirs=lower_dirs, limits=limits, recipe=recipe
+            )
+            recipe.finish()
         layer = Layer(
             chain_id=chain_id_of(parent, unpacked.diff_id),
             diff_id=unpacked.diff_id,

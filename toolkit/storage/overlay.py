@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from toolkit.storage.compression import ByteSource
     from toolkit.storage.limits import ArchiveLimits
+    from toolkit.storage.recipe import RecipeWriter
 
 _FILESYSTEMS: Final = Path("/proc/filesystems")
 
@@ -64,6 +65,7 @@ class OverlayDriver:
         *,
         lower_dirs: Sequence[Path],
         limits: ArchiveLimits | None,
+        recipe: RecipeWriter | None = None,
     ) -> Unpacked:
         """Unpack a layer; what it deletes of lower layers becomes whiteouts."""
         if lower_dirs:  # until the archive says otherwise, its root is as the one below
@@ -71,7 +73,9 @@ class OverlayDriver:
             os.chown(tree_dir, below.st_uid, below.st_gid)
             tree_dir.chmod(stat.S_IMODE(below.st_mode))
         with opened_directories([tree_dir]) as (tree_fd,):
-            return unpack_tree(source, tree_fd, whiteouts=Whiteouts.OVERLAY, limits=limits)
+            return unpack_tree(
+                source, tree_fd, whiteouts=Whiteouts.OVERLAY, limits=limits, recipe=recipe
+            )
 
     def fill_init(self, tree_dir: Path, *, lower_dirs: Sequence[Path]) -> None:
         """Fill an init layer by looking through the layers below."""

@@ -56,6 +56,8 @@ class TarReader:
     def copy_content(self, file_fd: int) -> None:
         """Write the present member's content, with its holes, to a new file."""
         member = self._member
+        if self._stream.recipe is not None:
+            self._stream.recipe.add_file(member)
         if member.segments is None:
             self._copy(file_fd, member.stored_bytes)
             return
@@ -66,7 +68,7 @@ class TarReader:
 
     def _copy(self, file_fd: int, size: int) -> None:
         while size > 0:
-            piece = memoryview(self._stream.read_exactly(min(size, _CHUNK_BYTES)))
+            piece = memoryview(self._stream.read_content(min(size, _CHUNK_BYTES)))
             size -= len(piece)
             self._left -= len(piece)
             while piece:

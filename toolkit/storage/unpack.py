@@ -37,6 +37,7 @@ from toolkit.storage.trees import remove_entry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from toolkit.storage.recipe import RecipeWriter
     from toolkit.storage.tarformat import Member
 
 _Made = TypeVar("_Made")
@@ -82,6 +83,7 @@ def unpack_tree(  # noqa: PLR0913 - each is a choice of its own, and keyword-onl
     limits: ArchiveLimits | None = None,
     devices: bool = True,
     with_owner: bool | None = None,
+    recipe: RecipeWriter | None = None,
 ) -> Unpacked:
     """Unpack an archive below *root_fd*, and nowhere else.
 
@@ -95,13 +97,14 @@ def unpack_tree(  # noqa: PLR0913 - each is a choice of its own, and keyword-onl
         limits: None takes `ArchiveLimits.for_directory`.
         devices: False refuses device files.
         with_owner: Keep owners; None does so as root.
+        recipe: Takes down what it needs to make the archive again; the caller finishes it.
 
     Raises:
         UnsafeArchiveError: A member cannot or must not be made; it is named.
         StorageError: The machine could not make it.
     """
     limits = limits or ArchiveLimits.for_directory(root_fd)
-    stream = PlainStream(source, limit_bytes=limits.stream_bytes)
+    stream = PlainStream(source, limit_bytes=limits.stream_bytes, recipe=recipe)
     keeps_owner = os.geteuid() == 0 if with_owner is None else with_owner
     writer = _TreeWriter(root_fd, TarReader(stream, limits), whiteouts, limits.members)
     writer.allows_devices = devices

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from toolkit.storage.compression import ByteSource
     from toolkit.storage.limits import ArchiveLimits
+    from toolkit.storage.recipe import RecipeWriter
 
 
 class VfsDriver:
@@ -44,6 +45,7 @@ class VfsDriver:
         *,
         lower_dirs: Sequence[Path],
         limits: ArchiveLimits | None,
+        recipe: RecipeWriter | None = None,
     ) -> Unpacked:
         """Copy the layer below, and apply the archive to the copy."""
         difference_dir = tree_dir.with_name("difference")
@@ -56,7 +58,9 @@ class VfsDriver:
                 if os.geteuid() == 0:
                     os.fchown(difference_fd, status.st_uid, status.st_gid)
                 os.fchmod(difference_fd, status.st_mode & 0o7777)
-            unpacked = unpack_tree(source, difference_fd, whiteouts=Whiteouts.KEEP, limits=limits)
+            unpacked = unpack_tree(
+                source, difference_fd, whiteouts=Whiteouts.KEEP, limits=limits, recipe=recipe
+            )
             merge_tree(difference_fd, tree_fd)
         with opened_directories([tree_dir.parent]) as (parent_fd,):
             remove_entry(parent_fd, b"difference")
