@@ -39,6 +39,14 @@ class InvalidNameError(InvalidRequestError):
     """A text is not a name for a container."""
 
 
+class InvalidPortError(InvalidRequestError):
+    """A text or number is not a port, or not a way to publish one."""
+
+
+class InvalidLinkError(InvalidRequestError):
+    """A text is not a link, or the containers cannot be linked."""
+
+
 class UnsafeArchiveError(InvalidRequestError):
     """An archive holds a member that would leave its root, or is not an archive.
 
@@ -107,6 +115,41 @@ class NameInUseError(ConflictError):
 
 class ImageInUseError(ConflictError):
     """An image cannot be removed while something stands on it."""
+
+
+class PortInUseError(ConflictError):
+    """A port of the host was asked for that is taken.
+
+    Attributes:
+        address: The host's address, as asked for.
+        port: The host's port.
+        holder: Id of the container that publishes it; empty: a process outside the toolkit.
+    """
+
+    hint = "Stop what holds it, or publish on port 0 to be given a free one."
+
+    def __init__(self, address: str, port: int, holder: str = "", protocol: str = "tcp") -> None:
+        where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        by = f"published by container {holder[:12]}" if holder else "in use by another process"
+        super().__init__(
+            f"Bind for {where} failed: port is already allocated ({protocol}, {by})"
+        )
+        self.address = address
+        self.port = port
+        self.holder = holder
+        self.protocol = protocol
+
+
+class AllPortsTakenError(ConflictError):
+    """No port is free in the range that was to be looked through."""
+
+    hint = "Remove containers that publish ports, or name a port."
+
+    def __init__(self, address: str, first: int, last: int, protocol: str = "tcp") -> None:
+        super().__init__(f"all {protocol} ports from {first} to {last} of {address} are allocated")
+        self.address = address
+        self.first = first
+        self.last = last
 
 
 class InstanceLockedError(ConflictError):
@@ -208,8 +251,47 @@ class BackendError(HostError):
     """The backend could not start or reach a container."""
 
 
+class ProxyError(HostError):
+    """The proxy of a published port could not be started or reached."""
+
+
+class NameServerError(HostError):
+    """The name server of the user networks could not be started or reached."""
+
+
 class RegistryError(ToolkitError):
     """A registry did not give or take what it should."""
+
+
+class RegistryAuthError(RegistryError):
+    """A registry wants a login, or refuses the one that it was given."""
+
+    status = 401
+    hint = "Log in to that registry first."
+
+
+class RegistryUnreachableError(RegistryError):
+    """A registry does not answer, or not in time."""
+
+
+class RemoteImageNotFoundError(RegistryError):
+    """A registry has no such repository or tag, or does not show it to us."""
+
+    status = 404
+
+
+class DigestMismatchError(RegistryError):
+    """What a registry sent is not what its digest or size says.
+
+    Attributes:
+        expected: The digest or size that was asked for.
+        found: What came.
+    """
+
+    def __init__(self, expected: str, found: str, subject: str = "content") -> None:
+        super().__init__(f"{subject}: expected {expected}, got {found}")
+        self.expected = expected
+        self.found = found
 
 
 class EngineUnreachableError(ToolkitError):
