@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import socket
 import stat
@@ -14,7 +15,14 @@ import pytest
 
 from toolkit.api.application import Application
 from toolkit.api.request import Request, Response
-from toolkit.api.server import Server, SocketPathError, notify, open_socket, passed_socket
+from toolkit.api.server import (
+    Server,
+    SocketPathError,
+    admit_group,
+    notify,
+    open_socket,
+    passed_socket,
+)
 from toolkit.api.table import ROUTES
 from toolkit.errors import InstanceLockedError
 
@@ -34,6 +42,17 @@ def test_the_socket_has_its_mode_and_nothing_is_left_beside_it(tmp_path: Path) -
             assert list(path.parent.iterdir()) == [path]
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize(("group", "mode"), [("no-such-group", 0o700), ("", 0o710)])
+def test_only_root_and_the_group_reach_the_directory(tmp_path: Path, group: str, mode: int) -> None:
+    """S-91: whatever mode it was made with."""
+    group = group or grp.getgrgid(os.getegid()).gr_name
+    tmp_path.chmod(0o777)
+    if os.geteuid() != 0 and mode == 0o710:
+        pytest.skip("giving a directory to root needs root")
+    admit_group(tmp_path, group=group)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
 
 
 def test_the_socket_is_never_seen_with_another_mode(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from toolkit.api.application import Application
-from toolkit.api.server import Server, notify, open_socket, passed_socket
+from toolkit.api.server import Server, admit_group, notify, open_socket, passed_socket
 from toolkit.api.table import ROUTES
 from toolkit.errors import HostError, ToolkitError
 
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS: Final = 10.0
 _INTERRUPTED: Final = 130
+_UMASK: Final = 0o022
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -59,6 +60,7 @@ def _prepare(log_level: str) -> None:
         raise HostError(f"log level {log_level!r}: choose one of {', '.join(_LOG_LEVELS)}")
     if os.geteuid() != 0:
         raise NotRootError
+    os.umask(_UMASK)  # of a container's files too, whoever starts the engine from where
     logging.basicConfig(
         level=log_level.upper(),
         stream=sys.stderr,
@@ -75,6 +77,7 @@ async def _serve(instance: Instance, environ: Mapping[str, str]) -> int:
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(engine.close)
         await engine.open()
+        admit_group(instance.run_dir)
         passed = passed_socket(environ, os.getpid())
         listener = passed or open_socket(instance.socket_path)
         if passed is None:

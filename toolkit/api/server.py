@@ -65,6 +65,17 @@ def open_socket(path: Path, *, group: str = SOCKET_GROUP) -> socket.socket:
         raise SocketPathError(path, error.strerror or str(error)) from error
 
 
+def admit_group(directory: Path, *, group: str = SOCKET_GROUP) -> None:
+    """Let the group that may use the engine reach its socket, and nobody else in.
+
+    Whatever the umask was when somebody made the directory, and whoever that was.
+    """
+    group_id = _group_id(group)
+    if group_id >= 0:
+        os.chown(directory, 0, group_id)
+    directory.chmod(0o700 if group_id < 0 else 0o710)
+
+
 def _check_free(path: Path) -> None:
     """Refuse a path that is in use, or that is not a socket."""
     try:
