@@ -8,11 +8,14 @@ reads it when an engine or a command starts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_INSTANCE = "toolkit"
 BACKENDS = ("native", "lxc")

@@ -83,6 +83,14 @@ class ImageNotFoundError(NotFoundError):
         self.reference = reference
 
 
+class NetworkNotFoundError(NotFoundError):
+    """No network has that name or id."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"network {reference} not found")
+        self.reference = reference
+
+
 class ExecNotFoundError(NotFoundError):
     """No exec session has that id."""
 
@@ -131,13 +139,48 @@ class PortInUseError(ConflictError):
     def __init__(self, address: str, port: int, holder: str = "", protocol: str = "tcp") -> None:
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         by = f"published by container {holder[:12]}" if holder else "in use by another process"
-        super().__init__(
-            f"Bind for {where} failed: port is already allocated ({protocol}, {by})"
-        )
+        super().__init__(f"Bind for {where} failed: port is already allocated ({protocol}, {by})")
         self.address = address
         self.port = port
         self.holder = holder
         self.protocol = protocol
+
+
+class AddressInUseError(ConflictError):
+    """An address was asked for that another container has."""
+
+    status = 403  # docker's answer for this
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"Address already in use: {address}")
+        self.address = address
+
+
+class AddressPoolExhaustedError(ConflictError):
+    """Every address of a network is taken."""
+
+    hint = "Disconnect containers, or create a network with a larger subnet."
+
+    def __init__(self, subnet: str) -> None:
+        super().__init__(f"No unallocated IP available in {subnet}")
+        self.subnet = subnet
+
+
+class SubnetOverlapError(ConflictError):
+    """A subnet contains, or is contained in, one that is in use.
+
+    Attributes:
+        subnet: What was asked for.
+        other: The network that is in the way.
+    """
+
+    status = 403  # docker's answer for this
+    hint = "Choose another subnet with --subnet."
+
+    def __init__(self, subnet: str, other: str, message: str = "") -> None:
+        super().__init__(message or f"Pool {subnet} overlaps with {other} of this address space")
+        self.subnet = subnet
+        self.other = other
 
 
 class AllPortsTakenError(ConflictError):
@@ -233,14 +276,38 @@ class NamespaceError(KernelCallError):
     """A namespace could not be made or entered."""
 
 
+class LinkError(KernelCallError):
+    """A link, an address, a route or a neighbour could not be made, changed or removed."""
+
+
 class CgroupError(KernelCallError):
     """A control group could not be made, changed or removed."""
 
 
 class KernelFeatureMissingError(HostError):
-    """This kernel lacks something that was asked for."""
+    """The kernel lacks something that was asked for."""
 
     hint = "Run 'invoke doctor': it lists what is missing and how to get it."
+
+
+class NoFreeSubnetError(HostError):
+    """Every subnet that could be chosen is routed or in use."""
+
+    hint = "Give one: --bip for the bridge, --subnet for a network."
+
+
+class FirewallError(HostError):
+    """The rules of the firewall could not be read or changed.
+
+    Attributes:
+        detail: What the program said.
+    """
+
+    hint = "Run 'invoke doctor --repair': it writes the rules anew and says what is in the way."
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(f"{message}: {detail}" if detail else message)
+        self.detail = detail
 
 
 class StorageError(HostError):

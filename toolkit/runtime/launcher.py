@@ -18,14 +18,12 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from toolkit.errors import BackendError, ToolkitError
 from toolkit.kernel import process
 from toolkit.kernel.cgroups import CgroupHost
-from toolkit.runtime.backend import Document, Program
 from toolkit.runtime.logwriter import LogWriter
 from toolkit.runtime.lxc.container import start_container as start_lxc
 from toolkit.runtime.native.container import start_container, start_exec
@@ -38,6 +36,11 @@ from toolkit.runtime.protocol import (
     send_message,
 )
 from toolkit.runtime.shim import Shim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from toolkit.runtime.backend import Document, Program
 
 _BACKLOG: Final = 16
 _SLOTS: Final = 3
@@ -199,7 +202,9 @@ def _start_program(
         with open(os.path.join(bundle, message["spec"]), "rb") as file:
             spec: Document = json.load(file)
         return start_exec(document, spec, host), spec["annotations"]
-    start = start_lxc if document["annotations"].get("toolkit.backend") == "lxc" else start_container
+    start = (
+        start_lxc if document["annotations"].get("toolkit.backend") == "lxc" else start_container
+    )
     return start(document, bundle, host, slot), document["annotations"]
 
 
@@ -217,7 +222,7 @@ def _listen(bundle: str, name: str) -> socket.socket:
     finally:
         os.close(bundle_fd)
     listener.listen(_BACKLOG)
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener
 
 

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import ToolkitError
 from toolkit.kernel import process, pty
-from toolkit.runtime.backend import Program
 from toolkit.runtime.exitfile import write_exit_status
-from toolkit.runtime.logwriter import LogWriter
 from toolkit.runtime.protocol import (
     AttachClient,
     ExitStatus,
@@ -33,6 +29,13 @@ from toolkit.runtime.protocol import (
 )
 from toolkit.runtime.stdin import StdinWriter
 from toolkit.runtime.streams import Client
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from toolkit.runtime.backend import Program
+    from toolkit.runtime.logwriter import LogWriter
 
 _READ_BYTES: Final = 256 * 1024
 _DRAIN_SECONDS: Final = 5.0
@@ -210,7 +213,7 @@ class Shim:
 
     def add_control(self, control: socket.socket) -> None:
         """Serve a connection of an engine; say how the program stands."""
-        control.setblocking(False)
+        control.settimeout(0)
         fd = control.fileno()
         self._controls[fd] = control
         self._watch(fd, _IN, partial(self._on_control, fd))

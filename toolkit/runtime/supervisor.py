@@ -11,13 +11,9 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from toolkit.config import Instance
 from toolkit.errors import BackendError
 from toolkit.kernel import process as processes
 from toolkit.runtime.exitfile import read_exit_status
@@ -30,6 +26,13 @@ from toolkit.runtime.protocol import (
 )
 from toolkit.runtime.running import Running
 from toolkit.runtime.sealed import start_launcher
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from toolkit.config import Instance
 
 __all__ = ["AttachClient", "ExitStatus", "Running", "Supervisor", "read_exit_status"]
 
@@ -51,7 +54,7 @@ class Supervisor:
     async def open(self) -> None:
         """Start the launcher."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
+        ours.settimeout(0)
         staging_dir = self._instance.run_dir / "staging"
         staging_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = {
@@ -126,7 +129,7 @@ class Supervisor:
     async def reconnect(self, bundle_dir: Path) -> Running | None:
         """Return the program that an earlier engine started in a bundle, if its shim lives."""
         control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control.setblocking(False)
+        control.settimeout(0)
         loop = asyncio.get_running_loop()
         try:
             bundle_fd = os.open(bundle_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -183,7 +186,7 @@ class Supervisor:
 
     async def _send(self, request: Message, clients: Sequence[AttachClient]) -> Running:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
+        ours.settimeout(0)
         fds = [theirs.fileno(), *(client.fd for client in clients)]
         try:
             async with self._sending:

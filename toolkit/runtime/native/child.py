@@ -146,7 +146,8 @@ def _await_task(go: socket.socket) -> tuple[Description, list[int]] | None:
         fds.frombytes(data)
     memory_fd = fds.pop(0)
     size = os.fstat(memory_fd).st_size
-    description: Description = marshal.loads(os.pread(memory_fd, size, 0))  # noqa: S302 - from our own shim
+    # From our own shim, over a socket that only it holds.
+    description: Description = marshal.loads(os.pread(memory_fd, size, 0))  # noqa: S302
     os.close(memory_fd)
     go.close()
     return description, list(fds)

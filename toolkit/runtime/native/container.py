@@ -8,11 +8,10 @@ import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import BackendError, KernelCallError, NotRunningError
-from toolkit.kernel import mounts, namespaces, process
-from toolkit.kernel.cgroups import Cgroup, CgroupHost
+from toolkit.kernel import namespaces, process
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
 from toolkit.runtime.native.child import Child, Description
@@ -20,6 +19,9 @@ from toolkit.runtime.native.launch import CLONED, become_container, become_exec,
 from toolkit.runtime.native.prepare import Stdio, open_stdio, prepare, read_seccomp
 from toolkit.runtime.native.slot import Slot, clone_own_cgroups
 from toolkit.runtime.native.staging import Staging, wants_default_mounts
+
+if TYPE_CHECKING:
+    from toolkit.kernel.cgroups import Cgroup, CgroupHost
 
 _REMOVE_SECONDS: Final = 10.0
 _PTMX: Final = os.makedev(5, 2)

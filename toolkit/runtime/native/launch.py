@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import BackendError
 from toolkit.kernel import mounts, namespaces, process
-from toolkit.runtime.native.child import Description
 from toolkit.runtime.native.prepare import Document, Prepared, Stdio
 from toolkit.runtime.native.program import plan_program, run_program
 from toolkit.runtime.native.rootfs import mount_rootfs
 
 if TYPE_CHECKING:
+    from toolkit.runtime.native.child import Description
     from toolkit.runtime.native.staging import Staging
 
 # What a child is cloned with ahead of time. The cgroup namespace comes behind the

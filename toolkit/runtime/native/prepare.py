@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -22,6 +22,7 @@ from toolkit.kernel import mounts, pty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from toolkit.runtime.native.staging import Staging
 
@@ -357,8 +358,6 @@ def open_stdio(
 
 def _open_output() -> tuple[int, int]:
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    try:
+    with suppress(PermissionError):  # over the user's share of pipe memory: less will do
         fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    except PermissionError:
-        pass  # over the user's share of pipe memory: the default size works as well
     return read_fd, write_fd

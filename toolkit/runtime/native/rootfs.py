@@ -54,6 +54,7 @@ def mount_rootfs(prepared: Prepared, staging: Staging | None) -> int:
 
 
 def mount_root(prepared: Prepared) -> int:
+    """Mount the container's layers; return the root's descriptor."""
     source, target = prepared.rootfs, os.fsencode(prepared.root_path)
     base_dir = source["base_dir"]
     if source["kind"] == "bind":

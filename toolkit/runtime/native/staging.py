@@ -9,7 +9,6 @@ is mounted below them. The host sees none of it.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.kernel import mounts
@@ -24,6 +23,8 @@ from toolkit.runtime.native.prepare import make_dev, read_mount
 from toolkit.runtime.native.rootfs import cover_paths, mount_entry
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from toolkit.runtime.backend import Document
     from toolkit.runtime.native.prepare import PlannedMount
 
@@ -67,7 +68,7 @@ class Staging:
         return cls(directory, planned, cgroup_fds)
 
     def mount(self) -> None:
-        """Mount everything below the staging directory; the child does it as soon as it is there."""
+        """Mount everything below the staging directory: the first thing that the child does."""
         target_fd = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         root_fd = mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "700"})
         mounts.set_mount_attributes(root_fd, propagation=mounts.MS_PRIVATE)
