@@ -62,6 +62,27 @@ def open_in_root(
     )
 
 
+def open_device_at(dir_fd: int, name: str, number: int, flags: int) -> int:
+    """Open a character device by its name in a directory that others may change (row S-22).
+
+    What is looked at is what is opened: a name that is swapped meanwhile opens nothing else.
+
+    Raises:
+        KernelCallError: Something else has the name (ENODEV), or it cannot be opened.
+    """
+    try:
+        found_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            status = os.fstat(found_fd)
+            if not stat.S_ISCHR(status.st_mode) or status.st_rdev != number:
+                raise KernelCallError("open", name, errno.ENODEV)
+            return os.open(f"/proc/self/fd/{found_fd}", flags | os.O_CLOEXEC)
+        finally:
+            os.close(found_fd)
+    except OSError as error:
+        raise KernelCallError("open", name, error.errno or 0) from error
+
+
 def make_dirs_in_root(root_fd: int, path: str | bytes, mode: int = 0o755) -> int:
     """Make a directory and its parents inside the root; return it as an O_PATH descriptor.
 

@@ -10,10 +10,12 @@ import termios
 from typing import Final
 
 from toolkit.errors import KernelCallError
+from toolkit.kernel.paths import open_device_at
 
 _TIOCGPTPEER: Final = 0x5441
 _TIOCSPTLCK: Final = 0x40045431
 _TIOCGPTN: Final = 0x80045430
+_PTMX: Final = os.makedev(5, 2)
 _WINDOW: Final = struct.Struct("HHHH")
 
 
@@ -24,7 +26,7 @@ def open_pty(devpts_fd: int) -> tuple[int, int, int]:
     """
     master_fd = -1
     try:
-        master_fd = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=devpts_fd)
+        master_fd = open_device_at(devpts_fd, "ptmx", _PTMX, os.O_RDWR | os.O_NOCTTY)
         fcntl.ioctl(master_fd, _TIOCSPTLCK, struct.pack("i", 0))
         (number,) = struct.unpack("i", fcntl.ioctl(master_fd, _TIOCGPTN, struct.pack("i", 0)))
         slave_fd = fcntl.ioctl(master_fd, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from toolkit.errors import BackendError, KernelCallError, NotRunningError
+from toolkit.errors import KernelCallError, NotRunningError
 from toolkit.kernel import namespaces, process
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from toolkit.kernel.cgroups import Cgroup, CgroupHost
 
 _REMOVE_SECONDS: Final = 10.0
-_PTMX: Final = os.makedev(5, 2)
-_NULL: Final = os.makedev(1, 3)
 
 
 @dataclass(kw_only=True)
@@ -243,11 +240,9 @@ def _open_exec_stdio(spec: Document, root_fd: int, undo: ExitStack) -> Stdio:
     has_tty = spec["process"]["terminal"]
     dev_fd = devpts_fd = -1
     if has_tty:
-        _require_device(root_fd, "/dev/pts/ptmx", _PTMX)
         devpts_fd = open_in_root(root_fd, "/dev/pts", os.O_RDONLY | os.O_DIRECTORY)
         undo.callback(os.close, devpts_fd)
     else:
-        _require_device(root_fd, "/dev/null", _NULL)
         dev_fd = open_in_root(root_fd, "/dev", os.O_RDONLY | os.O_DIRECTORY)
         undo.callback(os.close, dev_fd)
     return open_stdio(
@@ -257,12 +252,3 @@ def _open_exec_stdio(spec: Document, root_fd: int, undo: ExitStack) -> Stdio:
         devpts_fd=devpts_fd,
         undo=undo,
     )
-
-
-def _require_device(root_fd: int, path: str, number: int) -> None:
-    """Refuse a device that the container has put something else in the place of."""
-    device_fd = open_in_root(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
-    status = os.fstat(device_fd)
-    os.close(device_fd)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != number:
-        raise BackendError(f"{path} of the container is not the device it should be")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from toolkit.errors import BackendError, InvalidRequestError, MountError
 from toolkit.kernel import mounts, pty
+from toolkit.kernel.paths import open_device_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,7 @@ PROPAGATIONS: Final = {
 _IGNORED: Final = frozenset(
     {"bind", "rbind", "rw", "suid", "dev", "exec", "relatime", "strictatime", "newinstance"}
 )
+_NULL: Final = os.makedev(1, 3)
 PIPE_BYTES: Final = 1024 * 1024
 
 
@@ -349,7 +351,7 @@ def open_stdio(
             stdio.child_stdin, stdio.stdin = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(stdio.stdin, False)
         else:
-            stdio.child_stdin = os.open("null", os.O_RDONLY | os.O_CLOEXEC, dir_fd=null_dir_fd)
+            stdio.child_stdin = open_device_at(null_dir_fd, "null", _NULL, os.O_RDONLY)
         stdio.stdout, stdio.child_stdout = _open_output()
         stdio.stderr, stdio.child_stderr = _open_output()
     undo.callback(stdio.close_child_ends)
