@@ -68,7 +68,7 @@ class Supervisor(Protocol):
     async def reconnect(self, bundle_dir: Path) -> RunningProgram | None:
         """Find the shim of a bundle that an earlier engine started."""
 
-    async def exec(  # noqa: PLR0913 - the launcher's message, word by word
+    async def exec(
         self,
         bundle_dir: Path,
         process: dict[str, Any],

@@ -104,7 +104,7 @@ class ContainerProgram(RecordedContainer):
         """Write down how the program ended, tell it, and answer those who wait."""
         self.program = None
         self.exec_sessions.clear()
-        await self._move(
+        self._move_soon(
             move,
             pid=0,
             start_time_ticks=0,
@@ -151,13 +151,14 @@ class ContainerProgram(RecordedContainer):
         """Start the program: intent, act, result; undone wholly when it fails."""
         context, record = self._context, self.record
         has_run = record.state.started_at is not None
-        await self._move("start", **changes)
+        intent = self._move_soon("start", **changes)
         try:
             clients = self._take_clients()
             try:
                 if has_run:
                     await context.on_host(_drop_exit_status, context, record)
                 await context.on_host(write_bundle, record, context.launch_context(record))
+                await intent
             except BaseException:
                 for client in clients:
                     os.close(client.fd)
@@ -168,7 +169,7 @@ class ContainerProgram(RecordedContainer):
         except BaseException as error:
             await self._undo_start(error, "fail" if has_run else "undo")
             raise
-        await self._move(
+        self._move_soon(
             "run",
             pid=program.pid,
             start_time_ticks=program.start_time_ticks,

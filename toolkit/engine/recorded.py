@@ -69,12 +69,28 @@ class RecordedContainer:
         A full disk does not stop a container from being stopped: the state here
         is right, the next write carries it along, and recovery asks the world.
         """
+        self._change(**changes)
+        await self._write_state(self.record)
+
+    def _move_soon(self, move: str, **changes: object) -> asyncio.Task[None]:
+        """Make a move here and begin to write it down; return the task that does.
+
+        Waited for where a crash must find it. A program's start and end are
+        told by its shim or its exit file, too: for them the store may lag.
+        It takes its writes in order.
+        """
+        self._change(status=after(self.record.state.status, move), **changes)
+        return self._context.spawn(self._write_state(self.record))
+
+    def _change(self, **changes: object) -> None:
         state = replace(self.record.state, **changes)  # type: ignore[arg-type]  # fields of the state, by name
         self.record = replace(self.record, state=state)
+
+    async def _write_state(self, record: ContainerRecord) -> None:
         try:
-            await self._context.store.save(self.record, durable=False)
+            await self._context.store.save(record, durable=False)
         except StorageError as error:
-            _log.warning("container %s is %s, unsaved: %s", self.record.id, state.status, error)
+            _log.warning("container %s is %s, unsaved: %s", record.id, record.state.status, error)
 
     async def _commit(self, record: ContainerRecord) -> None:
         """Change more than the state: on the disk first, or not at all."""

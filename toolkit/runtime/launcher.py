@@ -173,19 +173,19 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | No
     """Start the program that the request names and serve it to its end."""
     control = socket.socket(fileno=fds[0])
     bundle = message["bundle"]
-    with open(os.path.join(bundle, "config.json"), "rb") as file:
-        document: Document = json.load(file)
+    document = _read_document(bundle, "config.json")
+    spec = _read_document(bundle, message["spec"]) if message["op"] == "exec" else None
+    seat = Seat(bundle, message.get("socket", SHIM_SOCKET), (spec or document)["annotations"])
     try:
-        program, annotations = _start_program(message, document, host, slot)
+        program = _start_program(bundle, document, spec, host, slot, meanwhile=seat.take)
     except ToolkitError as error:
         _tell_failure(control, error)
         return 1
     _leave_output()
-    log = LogWriter(annotations["toolkit.log.path"])
-    if message["op"] == "exec":
-        log.unlink()
-    listener = _listen(bundle, message.get("socket", SHIM_SOCKET))
-    shim = Shim(program, log, annotations, listener)
+    seat.take()
+    if spec is not None:
+        seat.log.unlink()
+    shim = Shim(program, seat.log, seat.annotations, seat.listener)
     for options, fd in zip(message["clients"], fds[1:], strict=True):
         shim.add_client(AttachClient.from_message(options, fd))
     shim.add_control(control)
@@ -194,18 +194,59 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | No
     return 0
 
 
+class Seat:
+    """Where a shim writes and listens: taken while the program is on its way.
+
+    Attributes:
+        log: The program's log.
+        listener: Where a later engine finds the shim.
+    """
+
+    log: LogWriter
+    listener: socket.socket
+
+    def __init__(self, bundle: str, name: str, annotations: dict[str, str]) -> None:
+        self._bundle = bundle
+        self._name = name
+        self._taken = False
+        self.annotations = annotations
+
+    def take(self) -> None:
+        """Open the log and listen; a second call does nothing.
+
+        Raises:
+            BackendError: The disk is full, or the bundle is gone.
+        """
+        if self._taken:
+            return
+        try:
+            self.log = LogWriter(self.annotations["toolkit.log.path"])
+            self.listener = _listen(self._bundle, self._name)
+        except OSError as error:
+            raise BackendError(f"cannot open log and socket: {error}") from error
+        self._taken = True
+
+
+def _read_document(bundle: str, name: str) -> Document:
+    with open(os.path.join(bundle, name), "rb") as file:
+        document: Document = json.load(file)
+    return document
+
+
 def _start_program(
-    message: Message, document: Document, host: CgroupHost, slot: Slot | None
-) -> tuple[Program, dict[str, str]]:
-    bundle = message["bundle"]
-    if message["op"] == "exec":
-        with open(os.path.join(bundle, message["spec"]), "rb") as file:
-            spec: Document = json.load(file)
-        return start_exec(document, spec, host), spec["annotations"]
-    start = (
-        start_lxc if document["annotations"].get("toolkit.backend") == "lxc" else start_container
-    )
-    return start(document, bundle, host, slot), document["annotations"]
+    bundle: str,
+    document: Document,
+    spec: Document | None,
+    host: CgroupHost,
+    slot: Slot | None,
+    *,
+    meanwhile: Callable[[], None],
+) -> Program:
+    if spec is not None:
+        return start_exec(document, spec, host)
+    if document["annotations"].get("toolkit.backend") == "lxc":
+        return start_lxc(document, bundle, host, slot)
+    return start_container(document, bundle, host, slot, meanwhile=meanwhile)
 
 
 def _listen(bundle: str, name: str) -> socket.socket:

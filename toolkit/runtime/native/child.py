@@ -75,13 +75,15 @@ class Child:
         self._go = ours
 
     def launch(self, description: Description, fds: Sequence[int]) -> None:
-        """Tell the child what to become, and return when it has.
+        """Tell the child what to become and return when it has; raises as `await_program`."""
+        self.tell(description, fds)
+        self.await_program()
+
+    def tell(self, description: Description, fds: Sequence[int]) -> None:
+        """Tell the child what to become; `await_program` says whether it has.
 
         Raises:
-            CommandNotFoundError: The program does not exist.
-            CommandNotExecutableError: It may not be executed.
-            InvalidRequestError: User or working directory cannot be used.
-            BackendError: Anything else that failed on the way.
+            BackendError: It cannot be told.
         """
         if len(fds) >= _MAX_FDS:
             raise BackendError(f"{len(fds)} mounts are more than one start can hand over")
@@ -94,6 +96,16 @@ class Child:
             raise BackendError(f"the waiting child is gone: {error.strerror}") from error
         finally:
             os.close(memory_fd)
+
+    def await_program(self) -> None:
+        """Return when the child has become its program.
+
+        Raises:
+            CommandNotFoundError: The program does not exist.
+            CommandNotExecutableError: It may not be executed.
+            InvalidRequestError: User or working directory cannot be used.
+            BackendError: Anything else that failed on the way.
+        """
         self._await_report()
         self._go.close()
         os.close(self._report_fd)

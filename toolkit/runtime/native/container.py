@@ -20,6 +20,8 @@ from toolkit.runtime.native.slot import Slot, clone_own_cgroups
 from toolkit.runtime.native.staging import Staging, wants_default_mounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toolkit.kernel.cgroups import Cgroup, CgroupHost
 
 _REMOVE_SECONDS: Final = 10.0
@@ -61,9 +63,16 @@ class NativeProgram:
 
 
 def start_container(
-    document: Document, bundle: str, host: CgroupHost, slot: Slot | None = None
+    document: Document,
+    bundle: str,
+    host: CgroupHost,
+    slot: Slot | None = None,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> NativeProgram:
     """Run the first program of the container that *document* describes.
+
+    *meanwhile* is called while the child is at work.
 
     Raises:
         ToolkitError: Nothing was started, and nothing is left of the attempt.
@@ -83,7 +92,9 @@ def start_container(
         description["is_staged"] = staging is not None
         description["entered"] = _open_entered(entered, own, fds, sources)
         held = _hold_namespaces(child.pid, own, undo)
-        child.launch(description, fds)
+        child.tell(description, fds)
+        meanwhile()
+        child.await_program()
         undo.pop_all()
     return NativeProgram(
         pid=child.pid, pidfd=child.pidfd, ends=_ends(prepared.stdio),

@@ -25,7 +25,7 @@ from toolkit.errors import (
 )
 from toolkit.kernel import capabilities, process, pty
 from toolkit.kernel.capabilities import CapabilitySets
-from toolkit.kernel.paths import make_dirs_in_root, open_in_root, read_small_file_in_root
+from toolkit.kernel.paths import make_dirs_in_root, read_small_file_in_root
 from toolkit.kernel.seccomp import install_filter
 from toolkit.runtime.native.users import Identity, resolve_identity
 
@@ -132,8 +132,7 @@ def _candidates(name: str, env: dict[bytes, bytes]) -> list[bytes]:
 
 def _open_cwd(root_fd: int, cwd: str) -> int:
     try:
-        os.close(make_dirs_in_root(root_fd, cwd))
-        return open_in_root(root_fd, cwd, os.O_PATH | os.O_DIRECTORY)
+        return make_dirs_in_root(root_fd, cwd)
     except KernelCallError as error:
         raise InvalidRequestError(
             f"working directory {cwd!r} cannot be used: {os.strerror(error.errno)}"
