@@ -88,9 +88,7 @@ def lab(probe_image: str, engine: Engine, backend: str) -> Lab:
 
 
 @pytest.fixture
-def weakened(
-    worker_id: str, programs: Path, backend: str, tmp_path: Path
-) -> Weaken:
+def weakened(worker_id: str, programs: Path, backend: str, tmp_path: Path) -> Weaken:
     """Start another engine, from a copy of the package with some defences taken out."""
     prefix = os.environ.get("TOOLKIT_TEST_PREFIX", "tkt")
     instance = Instance(name=f"{prefix}w{worker_id.replace('master', 'main')}")
@@ -136,5 +134,11 @@ def _state(root: Path) -> dict[str, tuple[object, ...]]:
     for path in [root, *sorted(root.rglob("*"))]:
         status = path.lstat()
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        found[str(path)] = (status.st_mode, status.st_uid, status.st_ino, status.st_mtime_ns, content)
+        found[str(path)] = (
+            status.st_mode,
+            status.st_uid,
+            status.st_ino,
+            status.st_mtime_ns,
+            content,
+        )
     return found

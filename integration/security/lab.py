@@ -293,7 +293,6 @@ def kill_and_wait(pids: Iterable[int]) -> None:
 
 def _wait_ended(pidfd: int) -> None:
 
-
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.poll(5000)

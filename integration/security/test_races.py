@@ -28,9 +28,7 @@ def stolen_lines(lab: Lab, secret: Path, attempts: int) -> list[str]:
     return [line for line in found if line in secret.read_text().splitlines()]
 
 
-def test_the_input_of_an_added_program_is_never_a_file_of_the_host(
-    lab: Lab, canary: Path
-) -> None:
+def test_the_input_of_an_added_program_is_never_a_file_of_the_host(lab: Lab, canary: Path) -> None:
     """S-22: the shim opens the container's null while the container swaps it for a link."""
     assert stolen_lines(lab, canary / "secret", 40) == []
 

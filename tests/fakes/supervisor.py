@@ -146,7 +146,7 @@ class FakeSupervisor:
         program = self._by_bundle.get(bundle_dir)
         return FakeRunning(program) if program is not None and program.is_alive else None
 
-    async def exec(  # noqa: PLR0913 - the real one's arguments
+    async def exec(
         self,
         bundle_dir: Path,
         process: dict[str, Any],

@@ -223,7 +223,7 @@ def mount_point(mount: Mount, places: Places) -> dict[str, Any]:
     }
 
 
-def exec_object(  # noqa: PLR0913 - each is a fact of its own, by name
+def exec_object(
     *,
     exec_id: str,
     spec: ExecSpec,

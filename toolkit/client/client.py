@@ -175,7 +175,7 @@ class Client:
                     return "{}.{}".format(*min(told, NEWEST_API))
         raise ApiError(answer.status, "the engine does not answer a ping")
 
-    def request(  # noqa: PLR0913  # one parameter per part of a request
+    def request(  # one parameter per part of a request
         self,
         method: str,
         path: str,

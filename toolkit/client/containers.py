@@ -145,7 +145,7 @@ class Containers:
             self._client.request("POST", path, query={"condition": condition or None})
         )
 
-    def attach(  # noqa: PLR0913  # docker's own parameters
+    def attach(  # docker's own parameters
         self,
         reference: str,
         *,
@@ -167,7 +167,7 @@ class Containers:
         }
         return self._client.hijack(f"/containers/{quote(reference)}/attach", query=query)
 
-    def logs(  # noqa: PLR0913  # docker's own parameters
+    def logs(  # docker's own parameters
         self,
         reference: str,
         *,

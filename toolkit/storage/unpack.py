@@ -75,7 +75,7 @@ class Unpacked:
     hides_all_below: bool = False
 
 
-def unpack_tree(  # noqa: PLR0913 - each is a choice of its own, and keyword-only
+def unpack_tree(
     source: ByteSource,
     root_fd: int,
     *,

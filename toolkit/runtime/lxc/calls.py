@@ -12,13 +12,16 @@ import os
 import signal
 import struct
 import termios
-from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import BackendError, KernelCallError, ToolkitError
-from toolkit.kernel.capabilities import CapabilitySets
 from toolkit.runtime.lxc.first_step import FIRST_PASSED_FD, TASK_ADDRESS, TASK_BYTES, Call, Table
 from toolkit.runtime.native.program import NO_SUCH_FILE, TTY_GROUP, Program, command_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.kernel.capabilities import CapabilitySets
 
 # Where the descriptors that come with the table arrive, behind the table's own.
 STDIN_FD: Final = FIRST_PASSED_FD + 1
@@ -95,9 +98,7 @@ def _take_stdio(table: Table, program: Program) -> None:
 def _install_filter(table: Table, seccomp: bytes) -> None:
     length = len(seccomp) // _INSTRUCTION_BYTES
     program = table.place(struct.pack("<HxxxxxxQ", length, table.place(seccomp)))
-    table.add(
-        "seccomp", _SECCOMP_SET_MODE_FILTER, 0, program, subject=f"{length} instructions"
-    )
+    table.add("seccomp", _SECCOMP_SET_MODE_FILTER, 0, program, subject=f"{length} instructions")
 
 
 def _drop_privileges(table: Table, program: Program, dropped: Sequence[int]) -> None:

@@ -18,15 +18,13 @@ import shutil
 import signal
 import socket
 import struct
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import BackendError
 from toolkit.kernel import mounts, namespaces, process
 from toolkit.kernel.capabilities import CAPABILITIES, CapabilitySets, last_capability
-from toolkit.kernel.cgroups import CgroupHost
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
 from toolkit.runtime.lxc.calls import failure_of, program_table
@@ -39,6 +37,11 @@ from toolkit.runtime.native.container import NativeProgram
 from toolkit.runtime.native.prepare import Prepared, prepare
 from toolkit.runtime.native.program import plan_program
 from toolkit.runtime.native.slot import Slot, clone_own_cgroups
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.kernel.cgroups import CgroupHost
 
 _SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_SECONDS: Final = 30
@@ -176,7 +179,9 @@ class _Start:
     def _lxc_errors(self) -> str:
         """Return what LXC logged as errors."""
         try:
-            with open(os.path.join(self._bundle, LOG_NAME), encoding="utf-8", errors="replace") as f:
+            with open(
+                os.path.join(self._bundle, LOG_NAME), encoding="utf-8", errors="replace"
+            ) as f:
                 lines = f.read(_LOG_BYTES).splitlines()
         except FileNotFoundError:
             return ""

@@ -11,14 +11,17 @@ the program must not see, with the same code as the native backend.
 from __future__ import annotations
 
 import os
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import BackendError, KernelCallError
 from toolkit.kernel import mounts, namespaces, process
 from toolkit.kernel.paths import open_in_root
-from toolkit.runtime.native.child import Description
 from toolkit.runtime.native.prepare import DEFAULT_LINKS, PlannedMount, Prepared
 from toolkit.runtime.native.rootfs import cover_paths, mount_console, mount_entry
+
+if TYPE_CHECKING:
+    from toolkit.runtime.native.child import Description
 
 # What LXC adds to /dev (note H-5); terminals of its monitor, which is not there any more.
 _LXC_DEVICES: Final = ("tty1", "ptmx", "console")
@@ -57,10 +60,8 @@ def dress_container(description: Description, fds: list[int]) -> None:
 def _take_lxc_devices_away() -> None:
     for name in _LXC_DEVICES:
         path = f"/dev/{name}"
-        try:
+        with suppress(KernelCallError):  # not a mount, or not there
             mounts.unmount(path.encode(), mounts.MNT_DETACH | _NOFOLLOW)
-        except KernelCallError:
-            pass  # not a mount, or not there
         try:
             os.unlink(path)
         except FileNotFoundError:

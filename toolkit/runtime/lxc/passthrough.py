@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import InvalidRequestError
 from toolkit.kernel.cgroup_v2 import cpu_weight
-from toolkit.runtime.lxc.config_writer import ConfigWriter
+
+if TYPE_CHECKING:
+    from toolkit.runtime.lxc.config_writer import ConfigWriter
 
 _LEGACY: Final = {
     "lxc.aa_profile": "lxc.apparmor.profile",
@@ -54,9 +56,7 @@ _ALLOWED: Final = re.compile(
 )
 
 
-def add_passthrough(
-    writer: ConfigWriter, annotations: dict[str, str], cgroup_version: int
-) -> None:
+def add_passthrough(writer: ConfigWriter, annotations: dict[str, str], cgroup_version: int) -> None:
     """Add the settings of a document's ``toolkit.lxc.conf``.
 
     Raises:

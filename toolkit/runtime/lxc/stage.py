@@ -14,7 +14,7 @@ import os
 import signal
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import BackendError, InvalidRequestError
 from toolkit.kernel import mounts, process
@@ -23,9 +23,11 @@ from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root
 from toolkit.runtime.lxc.config_writer import ConfigWriter, MountEntry
 from toolkit.runtime.lxc.first_step import first_step
 from toolkit.runtime.lxc.template import INIT_PATH, Document, HostFacts, configuration
-from toolkit.runtime.native.child import Description
 from toolkit.runtime.native.prepare import PlannedMount, Prepared
 from toolkit.runtime.native.rootfs import mount_root
+
+if TYPE_CHECKING:
+    from toolkit.runtime.native.child import Description
 
 CONFIG_NAME: Final = "config.lxc"
 LOG_NAME: Final = "lxc.log"
@@ -35,8 +37,9 @@ _CGROUP_DIR: Final = "/sys/fs/cgroup"
 # What the kernel fills; nobody mounts files or directories of ours below these but LXC.
 _FILLED: Final = frozenset({"proc", "sysfs", "mqueue", "tmpfs"})
 _DRESSED: Final = frozenset({"cgroup", "devpts"})  # mounted by `dress`
+# Not "ro": given to mount(2) it is the whole filesystem's, which the host may share; `dress`
+# makes the mount alone read-only.
 _WORDS: Final = (
-    (mounts.MOUNT_ATTR_RDONLY, "ro"),
     (mounts.MOUNT_ATTR_NOSUID, "nosuid"),
     (mounts.MOUNT_ATTR_NODEV, "nodev"),
     (mounts.MOUNT_ATTR_NOEXEC, "noexec"),
@@ -159,9 +162,8 @@ def _mount_entry(place: Placed, mount: dict[str, Any]) -> MountEntry:
     entry = place.entry
     words = [word for flag, word in _WORDS if entry.attributes & flag]
     if entry.kind == "bind":
-        words = ["rbind" if entry.recursive else "bind", *words]
-        if "ro" not in words:
-            words.append("rw")
+        access = "ro" if entry.attributes & mounts.MOUNT_ATTR_RDONLY else "rw"
+        words = ["rbind" if entry.recursive else "bind", access, *words]
     words += [key if value is None else f"{key}={value}" for key, value in entry.options.items()]
     create = ("file" if entry.is_file else "dir") if place.is_inside else ""
     return MountEntry(

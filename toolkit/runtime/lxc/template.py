@@ -9,9 +9,8 @@ environment, its directory and the last of its privileges are the init's
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import InvalidRequestError
 from toolkit.kernel.capabilities import CAPABILITIES
@@ -19,6 +18,9 @@ from toolkit.kernel.cgroup_v2 import cpu_weight, io_weight
 from toolkit.kernel.device_filter import DeviceRules
 from toolkit.runtime.lxc.config_writer import ConfigWriter, Family, Key, MountEntry
 from toolkit.runtime.lxc.passthrough import add_passthrough
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 Document = dict[str, Any]
 
@@ -65,7 +67,8 @@ def configuration(
     writer = ConfigWriter()
     _add_namespaces(writer, document)
     writer.set(Key.ROOTFS_PATH, f"dir:{root_path}", field="root path")
-    if document.get("hostname"):
+    own = {entry["type"] for entry in document["linux"]["namespaces"] if not entry.get("path")}
+    if document.get("hostname") and "uts" in own:
         writer.set(Key.UTS_NAME, document["hostname"], field="hostname")
     writer.set(Key.PTY_MAX, 1024)
     writer.set(Key.CONSOLE_PATH, "none")
