@@ -186,7 +186,8 @@ class _Start:
         except FileNotFoundError:
             return ""
         texts = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
-        return "; ".join(text.rpartition(" - ")[2].strip() for text in texts)
+        # What comes behind the first is only that something failed for it.
+        return texts[0].partition(" - ")[2].partition(" - ")[2].strip() if texts else ""
 
     # -- the container -------------------------------------------------------------
 
@@ -240,12 +241,15 @@ class _Start:
             os.close(root_fd)
         held = _capabilities_of(init.pid)
         program = replace(program, capabilities=program.capabilities.limited_to(held))
-        table = program_table(program, held.bounding)
-        ends = (stdio.child_stdin, stdio.child_stdout, stdio.child_stderr, program.cwd_fd)
-        try:
-            _send_table(link, table, ends)
-        finally:
-            os.close(program.cwd_fd)
+        shares_cgroupns = "cgroup" not in self._kinds
+        table = program_table(program, held.bounding, enters_cgroupns=shares_cgroupns)
+        passed = [stdio.child_stdin, stdio.child_stdout, stdio.child_stderr, program.cwd_fd]
+        with ExitStack() as sent:
+            sent.callback(os.close, program.cwd_fd)
+            if shares_cgroupns:
+                passed.append(os.open("/proc/self/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC))
+                sent.callback(os.close, passed[-1])
+            _send_table(link, table, passed)
         error = failure_of(table, _read_reports(link, table))
         if error is not None:
             raise error

@@ -95,7 +95,12 @@ def _add_namespaces(writer: ConfigWriter, document: Document) -> None:
         raise InvalidRequestError(
             f"the lxc backend cannot make these namespaces: {', '.join(sorted(paths))}"
         )
-    kept = [word for kind, word in _NAMESPACES.items() if kind not in paths]
+    if "pid" not in paths:  # LXC 5 fails to mount /proc then, and its monitor hangs
+        raise InvalidRequestError(
+            "the lxc backend cannot share the host's processes (--pid host): use --runtime native"
+        )
+    # The host's cgroup namespace is entered by the first step: with LXC 5 the start would hang.
+    kept = [word for kind, word in _NAMESPACES.items() if kind not in {*paths, "cgroup"}]
     if kept:
         writer.set(Key.NAMESPACE_KEEP, " ".join(kept))
     for kind, word in _NAMESPACES.items():
