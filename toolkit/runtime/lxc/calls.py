@@ -15,7 +15,6 @@ import termios
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import BackendError, KernelCallError, ToolkitError
-from toolkit.kernel.namespaces import CLONE_NEWCGROUP
 from toolkit.runtime.lxc.first_step import FIRST_PASSED_FD, TASK_ADDRESS, TASK_BYTES, Call, Table
 from toolkit.runtime.native.program import NO_SUCH_FILE, TTY_GROUP, Program, command_error
 
@@ -29,7 +28,6 @@ STDIN_FD: Final = FIRST_PASSED_FD + 1
 STDOUT_FD: Final = STDIN_FD + 1
 STDERR_FD: Final = STDIN_FD + 2
 CWD_FD: Final = STDIN_FD + 3
-CGROUPNS_FD: Final = STDIN_FD + 4
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_CAPBSET_DROP: Final = 24
@@ -47,19 +45,12 @@ _GOES_ON: Final = (*NO_SUCH_FILE, errno.EACCES)
 _FIXED_CALLS: Final = 32  # more than a program needs beside its lists
 
 
-def program_table(
-    program: Program,
-    bounding: frozenset[int],
-    *,
-    enters_cgroupns: bool = False,
-    machine: str = "",
-) -> Table:
+def program_table(program: Program, bounding: frozenset[int], *, machine: str = "") -> Table:
     """Return the calls that turn the first step into *program*.
 
     Args:
         program: What to become; `plan_program` has read it.
         bounding: The bounding set that LXC left.
-        enters_cgroupns: Leave LXC's cgroup namespace for the one at `CGROUPNS_FD`.
         machine: As `platform.machine` says; empty for this one.
 
     Raises:
@@ -70,8 +61,6 @@ def program_table(
     lists = len(program.candidates) + len(program.rlimits) + len(dropped)
     table.reserve(_FIXED_CALLS + lists)
     _take_stdio(table, program)
-    if enters_cgroupns:
-        table.add("setns", CGROUPNS_FD, CLONE_NEWCGROUP, subject="cgroup")
     for kind, soft, hard in program.rlimits:
         limit = struct.pack("<QQ", soft & _LIMIT_MASK, hard & _LIMIT_MASK)
         table.add("prlimit64", 0, kind, table.place(limit), 0, subject=f"limit {kind}")

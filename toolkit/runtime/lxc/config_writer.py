@@ -45,7 +45,7 @@ class Key(Enum):
     CGROUP_DIR_MONITOR_PIVOT = "lxc.cgroup.dir.monitor.pivot"
     CONSOLE_PATH = "lxc.console.path"
     INIT_COMMAND = "lxc.init.cmd"
-    NAMESPACE_KEEP = "lxc.namespace.keep"
+    NAMESPACE_CLONE = "lxc.namespace.clone"
     NO_NEW_PRIVILEGES = "lxc.no_new_privs"
     PTY_MAX = "lxc.pty.max"
     ROOTFS_PATH = "lxc.rootfs.path"

@@ -94,7 +94,6 @@ class _Start:
         self._cgroup = host.cgroup(document["linux"]["cgroupsPath"])
         self._monitor_group = host.cgroup(monitor_group(self._cgroup.path))
         self._own = {e["type"] for e in document["linux"]["namespaces"] if not e.get("path")}
-        self._kinds = {e["type"] for e in document["linux"]["namespaces"]}
 
     def run(self) -> NativeProgram:
         """Start it; see `start_container`."""
@@ -241,15 +240,12 @@ class _Start:
             os.close(root_fd)
         held = _capabilities_of(init.pid)
         program = replace(program, capabilities=program.capabilities.limited_to(held))
-        shares_cgroupns = "cgroup" not in self._kinds
-        table = program_table(program, held.bounding, enters_cgroupns=shares_cgroupns)
-        passed = [stdio.child_stdin, stdio.child_stdout, stdio.child_stderr, program.cwd_fd]
-        with ExitStack() as sent:
-            sent.callback(os.close, program.cwd_fd)
-            if shares_cgroupns:
-                passed.append(os.open("/proc/self/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC))
-                sent.callback(os.close, passed[-1])
+        table = program_table(program, held.bounding)
+        passed = (stdio.child_stdin, stdio.child_stdout, stdio.child_stderr, program.cwd_fd)
+        try:
             _send_table(link, table, passed)
+        finally:
+            os.close(program.cwd_fd)
         error = failure_of(table, _read_reports(link, table))
         if error is not None:
             raise error

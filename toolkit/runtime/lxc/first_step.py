@@ -91,13 +91,13 @@ _NUMBERS: Final = {
         "write": 1, "mmap": 9, "ioctl": 16, "recvmsg": 47, "execve": 59, "fchdir": 81,
         "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116, "setresuid": 117,
         "setresgid": 119, "capset": 126, "prctl": 157, "exit_group": 231, "keyctl": 250,
-        "unlinkat": 263, "dup3": 292, "prlimit64": 302, "setns": 308, "seccomp": 317, "close_range": 436,
+        "unlinkat": 263, "dup3": 292, "prlimit64": 302, "seccomp": 317, "close_range": 436,
     },
     "aarch64": {
         "write": 64, "mmap": 222, "ioctl": 29, "recvmsg": 212, "execve": 221, "fchdir": 50,
         "fchown": 55, "umask": 166, "setsid": 157, "setgroups": 159, "setresuid": 147,
         "setresgid": 149, "capset": 91, "prctl": 167, "exit_group": 94, "keyctl": 219,
-        "unlinkat": 35, "dup3": 24, "prlimit64": 261, "setns": 268, "seccomp": 277, "close_range": 436,
+        "unlinkat": 35, "dup3": 24, "prlimit64": 261, "seccomp": 277, "close_range": 436,
     },
 }  # fmt: skip
 _ELF_MACHINES: Final = {"x86_64": 62, "aarch64": 183}

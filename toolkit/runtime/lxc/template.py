@@ -95,18 +95,13 @@ def _add_namespaces(writer: ConfigWriter, document: Document) -> None:
         raise InvalidRequestError(
             f"the lxc backend cannot make these namespaces: {', '.join(sorted(paths))}"
         )
-    if "pid" not in paths:  # LXC 5 fails to mount /proc then, and its monitor hangs
-        raise InvalidRequestError(
-            "the lxc backend cannot share the host's processes (--pid host): use --runtime native"
-        )
-    # The host's cgroup namespace is entered by the first step: with LXC 5 the start would hang.
-    kept = [word for kind, word in _NAMESPACES.items() if kind not in {*paths, "cgroup"}]
-    if kept:
-        writer.set(Key.NAMESPACE_KEEP, " ".join(kept))
+    # Named one by one: with "keep" LXC makes all others, a user namespace among them.
+    made = [word for kind, word in _NAMESPACES.items() if kind in paths and not paths[kind]]
+    writer.set(Key.NAMESPACE_CLONE, " ".join(("mnt", *made)))
     for kind, word in _NAMESPACES.items():
         if paths.get(kind):
             writer.set_in(Family.NAMESPACE_SHARE, word, paths[kind], field=f"{kind} namespace")
-    if "net" in kept:
+    if "network" not in paths:
         writer.set_in(Family.NET, "0.type", "none")
     elif not paths["network"]:
         writer.set_in(Family.NET, "0.type", "empty")
