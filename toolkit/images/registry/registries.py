@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that the engine does with registries: pull, push, log in, look.
+
+One object for an engine. Every method blocks and belongs in a thread; whatever
+the listener raises ends the work, cleanly.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from toolkit.errors import (
+    ImageNotFoundError,
+    InvalidReferenceError,
+    RegistryAuthError,
+    RegistryError,
+    RegistryUnreachableError,
+    RemoteImageNotFoundError,
+)
+from toolkit.images.image import parse_image
+from toolkit.images.progress import ProgressMessage, Teller
+from toolkit.images.references import Reference
+from toolkit.images.registry.credentials import NOBODY, Credentials
+from toolkit.images.registry.downloads import Downloads
+from toolkit.images.registry.ledger import Ledger
+from toolkit.images.registry.manifest import Platform
+from toolkit.images.registry.pull import Pull, Shelves
+from toolkit.images.registry.push import Push
+from toolkit.images.registry.session import RegistryAnswerError, Session
+from toolkit.images.registry.settings import DEFAULT_DOMAIN, Endpoint, endpoints_of
+from toolkit.images.registry.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from toolkit.images.image import Image
+    from toolkit.images.registry.manifest import RemoteManifest
+    from toolkit.images.registry.settings import RegistrySettings
+    from toolkit.images.store import ImageStore
+    from toolkit.storage.layers import LayerStore
+
+_DENIED: Final = frozenset({401, 403})
+_NOT_FOUND: Final = 404
+_REFUSALS: Final = frozenset({"NAME_UNKNOWN", "DENIED", "UNAUTHORIZED"})
+_NO_MANIFEST: Final = frozenset({"MANIFEST_UNKNOWN", "NOT_FOUND"})
+_HUB_SERVERS: Final = frozenset({"", "docker.io", "index.docker.io", "registry-1.docker.io"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteImage:
+    """What a registry keeps under a name.
+
+    Attributes:
+        platforms: What it can run on.
+    """
+
+    digest: str
+    media_type: str
+    size: int
+    platforms: tuple[Platform, ...]
+
+
+class Registries:
+    """Registries as one engine sees them. Safe to use from several threads.
+
+    Args:
+        data_dir: The instance's data directory.
+        images: Where images are kept.
+        layers: Where their layers are.
+        settings: What the engine was told about registries.
+    """
+
+    def __init__(
+        self, data_dir: Path, images: ImageStore, layers: LayerStore, settings: RegistrySettings
+    ) -> None:
+        self._settings = settings
+        self._images = images
+        self._transport = Transport(settings)
+        self._shelves = Shelves(
+            images,
+            layers,
+            Downloads(data_dir / "downloads"),
+            Ledger(data_dir / "images" / "ledger"),
+        )
+        self._shelves.downloads.sweep()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def pull(
+        self,
+        reference: Reference,
+        listener: Callable[[ProgressMessage], None],
+        *,
+        credentials: Credentials = NOBODY,
+        platform: str = "",
+        every_tag: bool = False,
+    ) -> list[Image]:
+        """Fetch an image, or all tags of a repository; return what is there now.
+
+        Args:
+            reference: Without tag and digest it means ``latest``.
+            listener: Is told, in docker's words, from several threads but one at a time.
+            credentials: The login to use.
+            platform: ``os/architecture[/variant]``; empty for this machine's.
+            every_tag: Fetch all tags of the repository.
+
+        Raises:
+            RemoteImageNotFoundError: There is none, or it is not shown; nothing was told yet.
+            RegistryAuthError: The login is refused; nothing was told yet.
+            RegistryError: The registry cannot be reached, or gives something else.
+        """
+        wanted = Platform.parse(platform)
+        teller = Teller(listener)
+        if not every_tag:
+            named = reference.with_default_tag()
+            session, remote = self._manifest(named, credentials)
+            return [self._pull_one(session, named, remote, wanted, teller, bool(platform))]
+        session = self._any_session(reference, credentials)
+        with _worded(reference):
+            tags = session.tags()
+        pulled = []
+        for tag in tags:
+            named = reference.with_tag(tag)
+            with _worded(named):
+                remote = session.manifest(tag)
+            pulled.append(self._pull_one(session, named, remote, wanted, teller, bool(platform)))
+        return pulled
+
+    def push(
+        self,
+        reference: Reference,
+        listener: Callable[[ProgressMessage], None],
+        *,
+        credentials: Credentials = NOBODY,
+    ) -> list[str]:
+        """Send an image under its tag, or all local tags of a name without one.
+
+        Returns:
+            The digests of the manifests.
+
+        Raises:
+            ImageNotFoundError: There is no such image here; nothing was told yet.
+            RegistryAuthError: The login is refused.
+            RegistryError: The registry cannot be reached, or does not take it.
+        """
+        if reference.digest is not None:
+            raise InvalidReferenceError("cannot push a digest reference")
+        named = self._local_tags(reference)
+        teller = Teller(listener)
+        teller.status(f"The push refers to repository [{reference.name}]")
+        session = self._any_session(reference, credentials, push=True)
+        digests = []
+        for each in named:
+            image = self._images.resolve(each.canonical)
+            with _worded(each, is_push=True):
+                digests.append(Push(self._shelves, session, teller).run(each, image))
+        return digests
+
+    def log_in(self, credentials: Credentials) -> str:
+        """Find out whether a login is good; return docker's word for it.
+
+        Raises:
+            RegistryAuthError: It is not.
+            RegistryError: The registry cannot be reached.
+        """
+        domain = _domain_of(credentials.server)
+        last: RegistryError | None = None
+        for endpoint in endpoints_of(domain, self._settings, push=True):
+            try:
+                Session(self._transport, endpoint, "", credentials).log_in()
+            except RegistryUnreachableError as error:
+                last = error
+            else:
+                return "Login Succeeded"
+        raise last or RegistryUnreachableError(f"{domain}: no such registry")
+
+    def look(self, reference: Reference, *, credentials: Credentials = NOBODY) -> RemoteImage:
+        """Return what a registry has under a name, and fetch nothing else of it.
+
+        Raises:
+            RemoteImageNotFoundError: Nothing.
+            RegistryError: The registry cannot be reached.
+        """
+        session, remote = self._manifest(reference.with_default_tag(), credentials)
+        if remote.is_list:
+            platforms = tuple(remote.platforms())
+        else:
+            config = remote.manifest().config
+            limit = self._settings.most_manifest_bytes
+            with session.blob(config.digest) as answer:
+                image = parse_image(answer.body(limit))
+            platforms = (Platform(os=image.os, architecture=image.architecture),)
+        return RemoteImage(
+            digest=remote.digest,
+            media_type=remote.media_type,
+            size=len(remote.content),
+            platforms=platforms,
+        )
+
+    def _pull_one(  # noqa: PLR0917 - the whole of one pull
+        self,
+        session: Session,
+        reference: Reference,
+        remote: RemoteManifest,
+        platform: Platform,
+        teller: Teller,
+        must_match: bool,  # noqa: FBT001 - of this module alone
+    ) -> Image:
+        before = self._present(reference)
+        shown = reference.digest or reference.tag or ""
+        teller.status(f"Pulling from {reference.path}", shown)
+        pull = Pull(self._shelves, session, teller)
+        with _worded(reference):
+            image = pull.run(reference, remote, platform, must_match=must_match)
+        teller.status(f"Digest: {remote.digest}")
+        is_new = before != image.id
+        news = "Downloaded newer image for" if is_new else "Image is up to date for"
+        teller.status(f"Status: {news} {reference.familiar}")
+        return image
+
+    def _present(self, reference: Reference) -> str | None:
+        try:
+            return self._images.resolve(reference.canonical).id
+        except ImageNotFoundError:
+            return None
+
+    def _manifest(
+        self, reference: Reference, credentials: Credentials
+    ) -> tuple[Session, RemoteManifest]:
+        """Return what the first endpoint that has it keeps under a reference."""
+        last: RegistryError | None = None
+        for endpoint in endpoints_of(reference.domain, self._settings, push=False):
+            try:
+                session = self._session(endpoint, reference, credentials)
+                with _worded(reference):
+                    return session, session.manifest(reference.digest or reference.tag or "")
+            except RegistryUnreachableError as error:
+                last = _more_telling(last, error)
+            except RegistryError as error:
+                if not endpoint.is_mirror:
+                    raise
+                last = error
+        raise last or RegistryUnreachableError(f"{reference.domain}: no such registry")
+
+    def _any_session(
+        self, reference: Reference, credentials: Credentials, *, push: bool = False
+    ) -> Session:
+        """Return a session with the first endpoint that answers."""
+        last: RegistryError | None = None
+        for endpoint in endpoints_of(reference.domain, self._settings, push=push):
+            try:
+                return self._session(endpoint, reference, credentials, push=push)
+            except RegistryUnreachableError as error:
+                last = _more_telling(last, error)
+            except RegistryError as error:
+                if not endpoint.is_mirror:
+                    raise
+                last = error
+        raise last or RegistryUnreachableError(f"{reference.domain}: no such registry")
+
+    def _session(
+        self,
+        endpoint: Endpoint,
+        reference: Reference,
+        credentials: Credentials,
+        *,
+        push: bool = False,
+    ) -> Session:
+        login = NOBODY if endpoint.is_mirror else credentials
+        actions = "pull,push" if push else "pull"
+        session = Session(self._transport, endpoint, reference.path, login, actions)
+        with _worded(reference, is_push=push):
+            session.check()
+        return session
+
+    def _local_tags(self, reference: Reference) -> list[Reference]:
+        if reference.tag is not None:
+            self._images.resolve(reference.canonical)
+            return [reference]
+        names = (name for image in self._images.list() for name in image.references)
+        parsed = [Reference.parse(name) for name in names]
+        named = sorted((one for one in parsed if one.name == reference.name), key=str)
+        if not named:
+            raise ImageNotFoundError(reference.familiar)
+        return named
+
+
+@contextmanager
+def _worded(reference: Reference, *, is_push: bool = False) -> Iterator[None]:
+    """Say in docker's words what a registry's answers mean for a name."""
+    try:
+        yield
+    except RegistryAnswerError as error:
+        if is_push and (error.answered in _DENIED or error.code in _REFUSALS):
+            raise RegistryAuthError(
+                f"push access denied for {reference.familiar_name}, repository does not exist "
+                f"or may require 'docker login': {error.reason}"
+            ) from error
+        if error.answered in _DENIED or error.code in _REFUSALS:
+            raise RemoteImageNotFoundError(
+                f"pull access denied for {reference.familiar_name}, repository does not exist "
+                f"or may require 'docker login': {error.reason}"
+            ) from error
+        if error.answered == _NOT_FOUND or error.code in _NO_MANIFEST:
+            raise RemoteImageNotFoundError(
+                f"manifest for {reference.familiar} not found: {error.reason}"
+            ) from error
+        raise
+
+
+def _more_telling(last: RegistryError | None, error: RegistryUnreachableError) -> RegistryError:
+    """Return the first of two: that plain HTTP does not work either tells nobody anything."""
+    return last or error
+
+
+def _domain_of(server: str) -> str:
+    """Return the registry that a login's server address means."""
+    text = server.partition("://")[2] or server
+    host = text.partition("/")[0].lower()
+    return DEFAULT_DOMAIN if host in _HUB_SERVERS else host
