@@ -112,7 +112,7 @@ def test_control_without_setgroups_they_do(weakened: Weaken) -> None:
 
 def capabilities_in(lab: Lab, *command: str, **wish: object) -> dict[str, int]:
     """Return the sets that a program finds itself with."""
-    script = ("grep", "Cap", "/proc/self/status") if not command else command
+    script = command or ("grep", "Cap", "/proc/self/status")
     lines = lab.run(*script, **wish).lines
     return {line[3:6]: int(line.split()[1], 16) for line in lines}
 
