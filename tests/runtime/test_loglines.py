@@ -15,8 +15,10 @@ from toolkit.runtime.loglines import (
     LogEntry,
     decode_lines,
     decode_readable_lines,
+    decode_runs,
     encode_lines,
     now_text,
+    split_lines,
 )
 
 TIME = "2026-01-02T03:04:05.678Z"
@@ -109,3 +111,28 @@ def test_reading_never_fails_whatever_the_disk_gives(damage: bytes, data: bytes)
 
 def test_a_time_has_no_trailing_zeros() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9])?Z", now_text())
+
+
+@given(st.lists(st.tuples(ANY_BYTES, STREAMS, st.sampled_from([TIME, "2026-01-02T03:04:06Z"]))))
+@example([(b"\n", "stdout", TIME), (b"\xff\n", "stdout", TIME), (b"a\n", "stdout", TIME)])
+def test_runs_hold_what_the_lines_hold(chunks: list[tuple[bytes, str, str]]) -> None:
+    lines = b"".join(encode_lines(data, stream, time) for data, stream, time in chunks)
+    split = [
+        LogEntry(entry.time, entry.stream, line)
+        for entry in decode_runs(lines)
+        for line in split_lines(entry.data)
+    ]
+    assert split == decode_lines(lines)
+
+
+def test_the_lines_of_a_chunk_are_one_run() -> None:
+    data = b'a line with "quotes" and \\ and <b>\n' * 1000
+    runs = decode_runs(encode_lines(data, "stderr", TIME))
+    assert b"".join(run.data for run in runs) == data
+    assert len(runs) < 10
+
+
+def test_a_run_that_a_damaged_line_cuts_loses_that_line_only() -> None:
+    good = encode_lines(b"good\n" * 3, "stdout", TIME)
+    runs = decode_runs(good + b'{"log":"bad\n' + good)
+    assert b"".join(run.data for run in runs) == b"good\n" * 6

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import base64
 import json
-from contextlib import suppress
-from dataclasses import dataclass
+import re
 from datetime import UTC, datetime
 from json.encoder import encode_basestring as _quote
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_LINE_BYTES: Final = 16 * 1024  # docker splits longer ones; the parts lack a newline
 
@@ -24,6 +26,10 @@ MAX_LINE_BYTES: Final = 16 * 1024  # docker splits longer ones; the parts lack a
 # text at one byte a character; the second, a lone surrogate, is in no decoded UTF-8.
 _MARK, _RARE_MARK = "\x7f", "\udc0a"
 _HEAD: Final = b'{"log":"'
+_TAIL_START: Final = b'","stream":"'
+_TAIL: Final = re.compile(rb'","stream":"(stdout|stderr)","time":"([-+.:0-9TZ]{1,40})"}\n')
+_LINE: Final = re.compile(rb"[^\n]*\n|[^\n]+")
+_SHORTEST_STEP_BYTES: Final = 512
 _PLAIN: Final = bytes({*range(0x20, 0x7F), 0x0A} - set(b'"\\<>&'))
 _ESCAPES: Final = (
     ("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"),
@@ -35,9 +41,8 @@ class DamagedLogError(ToolkitError):
     """A line of a log is not what we write."""
 
 
-@dataclass(frozen=True)
-class LogEntry:
-    """One entry of a log: a line, or a part of a long or unfinished one."""
+class LogEntry(NamedTuple):
+    """Something written at one moment: a line, a part of a long one, or many lines at once."""
 
     time: str
     stream: str
@@ -90,28 +95,114 @@ def _encode_one(line: bytes, stream: str, time: str) -> bytes:
 
 
 def decode_lines(lines: bytes) -> list[LogEntry]:
-    """Return the entries of whole log lines.
+    """Return the entries of whole log lines, one each.
 
     Raises:
         DamagedLogError: A line is not one of ours.
     """
-    try:
-        rows = json.loads(b"[" + b",".join(lines.split(b"\n")[:-1]) + b"]")
-        return [_entry(row) for row in rows]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedLogError(f"damaged log line: {error}") from error
+    return _by_line(_decode(lines, is_strict=True))
 
 
 def decode_readable_lines(lines: bytes) -> list[LogEntry]:
     """Return the entries of those lines that are ours; a damaged one is passed over."""
+    return _by_line(_decode(lines, is_strict=False))
+
+
+def decode_runs(lines: bytes) -> list[LogEntry]:
+    """Return the readable entries; neighbours of one stream and time are one entry.
+
+    A chunk of output shares what stands around each of its lines, so it is taken
+    apart as a whole: ten times as fast as line by line.
+    """
+    return list(_decode(lines, is_strict=False))
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    """Return the lines of an entry with their newlines; the last one may lack it."""
+    return _LINE.findall(data) or [data]
+
+
+def _by_line(entries: Iterator[LogEntry]) -> list[LogEntry]:
+    return [
+        LogEntry(time, stream, line) for time, stream, data in entries for line in split_lines(data)
+    ]
+
+
+def _decode(lines: bytes, *, is_strict: bool) -> Iterator[LogEntry]:
+    start, size = 0, lines.rfind(b"\n") + 1
+    while start < size:
+        line_end = lines.index(b"\n", start) + 1
+        tail_start = lines.rfind(_TAIL_START, start, line_end)
+        match = _TAIL.fullmatch(lines, tail_start, line_end) if tail_start >= 0 else None
+        if match is None:
+            yield from _decode_one(lines[start : line_end - 1], is_strict=is_strict)
+            start = line_end
+            continue
+        end = _end_of_run(lines, match[0], line_end, size)
+        if end == line_end and lines.startswith(_HEAD, start):
+            data = _unquoted(lines[start + len(_HEAD) : tail_start])
+            if data is not None:
+                yield LogEntry(match[2].decode(), match[1].decode(), data)
+                start = end
+                continue
+        yield from _decode_run(lines[start:end], match, is_strict=is_strict)
+        start = end
+
+
+def _end_of_run(lines: bytes, tail: bytes, line_end: int, size: int) -> int:
+    """Return the end of a line with this tail, as far on as a few looks find one."""
+    end, step = line_end, _SHORTEST_STEP_BYTES
+    while end < size:
+        at = lines.find(b"\n", min(end + step, size - 1)) + 1
+        if lines.endswith(tail, end, at):
+            end = at
+            step *= 2
+        elif step <= _SHORTEST_STEP_BYTES:
+            break
+        else:
+            step //= 4
+    return end
+
+
+def _decode_run(lines: bytes, match: re.Match[bytes], *, is_strict: bool) -> Iterator[LogEntry]:
+    """Give the entries of lines most of which end as *match* does."""
+    tail = match[0]
+    stream, time = match[1].decode(), match[2].decode()
+    # What is within a line is quoted, so this is found between two lines only.
+    joined = lines.replace(b"\\n" + tail + _HEAD, b"\\n")
+    ending = tail[:-1]
+    pieces = [
+        _unquoted(piece[len(_HEAD) : -len(ending)])
+        if piece.startswith(_HEAD) and piece.endswith(ending)
+        else None
+        for piece in joined[:-1].split(b"\n")
+    ]
+    if None in pieces:  # other lines among them: each on its own
+        for line in lines[:-1].split(b"\n"):
+            yield from _decode_one(line, is_strict=is_strict)
+        return
+    for data in pieces:
+        if data is not None:
+            yield LogEntry(time, stream, data)
+
+
+def _unquoted(quoted: bytes) -> bytes | None:
+    """Return the bytes of a JSON string without its quotes; None when it is not a simple one."""
+    if b'"' in quoted or quoted.count(b"\\") != quoted.count(b"\\n"):
+        try:
+            text: str = json.loads(b'"%b"' % quoted)
+            return text.encode()
+        except ValueError:
+            return None
+    return quoted.replace(b"\\n", b"\n")
+
+
+def _decode_one(line: bytes, *, is_strict: bool) -> Iterator[LogEntry]:
     try:
-        return decode_lines(lines)
-    except DamagedLogError:
-        entries = []
-        for line in lines.split(b"\n")[:-1]:
-            with suppress(DamagedLogError):
-                entries += decode_lines(line + b"\n")
-        return entries
+        yield _entry(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if is_strict:
+            raise DamagedLogError(f"damaged log line: {error}") from error
 
 
 def _entry(row: dict[str, Any]) -> LogEntry:
