@@ -23,6 +23,8 @@ RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
 SMALL_FILE_BYTES: Final = 1024 * 1024
+_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY
+_REAL_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class _OpenHow(ctypes.Structure):
@@ -91,31 +93,45 @@ def make_dirs_in_root(root_fd: int, path: str | bytes, mode: int = 0o755) -> int
     Raises:
         KernelCallError: A part is not a directory, or could not be made.
     """
-    flags = os.O_PATH | os.O_DIRECTORY
+    missing: list[bytes] = []
+    at = os.fsencode(path).rstrip(b"/") or b"/"
+    while (dir_fd := _open_dir(root_fd, at)) is None:
+        parent, name = os.path.split(at)
+        if name in (b"", b".."):
+            raise KernelCallError("mkdir", os.fsdecode(path), errno.ENOENT)
+        missing.append(at)
+        at = parent.rstrip(b"/") or b"/"
+    for directory in reversed(missing):
+        try:
+            _make_dir(dir_fd, os.path.basename(directory), mode)
+        finally:
+            os.close(dir_fd)
+        dir_fd = open_in_root(root_fd, directory, _DIRECTORY)
+    return dir_fd
+
+
+def _open_dir(root_fd: int, path: bytes) -> int | None:
     try:
-        return open_in_root(root_fd, path, flags)
+        return open_in_root(root_fd, path, _DIRECTORY)
     except KernelCallError as error:
         if error.errno != errno.ENOENT:
             raise
-    parent, name = os.path.split(os.fsencode(path).rstrip(b"/"))
-    if not name or name == b"..":
-        raise KernelCallError("mkdir", os.fsdecode(path), errno.ENOENT)
-    parent_fd = make_dirs_in_root(root_fd, parent or b"/", mode)
-    try:
-        _make_dir(parent_fd, name, mode)
-        return open_in_root(root_fd, path, flags)
-    finally:
-        os.close(parent_fd)
+        return None
 
 
 def _make_dir(parent_fd: int, name: bytes, mode: int) -> None:
+    """Make one directory, whatever the umask; who swaps it for a link meanwhile wins nothing."""
     try:
         os.mkdir(name, mode, dir_fd=parent_fd)
+        dir_fd = os.open(name, _REAL_DIRECTORY, dir_fd=parent_fd)
+        try:
+            os.fchmod(dir_fd, mode)
+        finally:
+            os.close(dir_fd)
     except FileExistsError:  # made meanwhile, or a dangling link that the next open refuses
         return
     except OSError as error:
         raise KernelCallError("mkdir", os.fsdecode(name), error.errno or 0) from error
-    os.chmod(name, mode, dir_fd=parent_fd)  # whatever the umask
 
 
 def make_file_in_root(root_fd: int, path: str | bytes, mode: int = 0o644) -> int:
