@@ -39,7 +39,7 @@ from toolkit.runtime.native.program import plan_program
 from toolkit.runtime.native.slot import Slot, clone_own_cgroups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from toolkit.kernel.cgroups import CgroupHost
 
@@ -61,11 +61,10 @@ def start_container(
     Raises:
         ToolkitError: Nothing was started, and nothing is left of the attempt.
     """
-    try:
-        return _Start(document, bundle, host).run()
-    finally:
-        if slot is not None:  # made for the native backend
-            slot.discard()
+    with ExitStack() as undo:
+        if slot is not None:  # made for the native backend; given back while LXC is at work
+            undo.callback(slot.discard)
+        return _Start(document, bundle, host, undo.close).run()
 
 
 @dataclass
@@ -86,8 +85,11 @@ class _Init:
 class _Start:
     """One start of a container."""
 
-    def __init__(self, document: Document, bundle: str, host: CgroupHost) -> None:
+    def __init__(
+        self, document: Document, bundle: str, host: CgroupHost, meanwhile: Callable[[], None]
+    ) -> None:
         self._document = document
+        self._meanwhile = meanwhile
         self._bundle = bundle
         self._host = host
         self._lxc_start = find_lxc_start()
@@ -101,40 +103,53 @@ class _Start:
             prepared = prepare(self._document, self._bundle, sources)
             for fd in _shim_ends(prepared):
                 undo.callback(os.close, fd)
-            undo.callback(self._cgroup.remove, _REMOVE_SECONDS)
-            link, init = self._run_lxc(prepared, sources, undo)
+            self._remove_groups()  # what a crash may have left
+            undo.callback(self._remove_groups)
+            link = self._open_link(sources)
+            with ExitStack() as monitored:
+                monitor = self._run_lxc(prepared, link, monitored)
+                dresser = Child(0, -1, lambda: None, dress_container)
+                sources.callback(_reap, dresser)
+                self._meanwhile()
+                init = self._await_init(link[0], monitor)
+                undo.callback(init.discard)
             held = self._hold_namespaces(init.pid, undo)
             self._cgroup.apply(self._remaining_resources())
             prepared.cgroup_fds = clone_own_cgroups(self._cgroup, sources)
-            self._dress(prepared, init)
-            self._become_program(link, prepared, init)
+            dresser.launch(*self._describe_dress(prepared, init))
+            self._become_program(link[0], prepared, init)
+            self._monitor_group.remove(_REMOVE_SECONDS)
             undo.pop_all()
         return NativeProgram(
             pid=init.pid, pidfd=init.pidfd, ends=_ends(prepared),
             ends_with_namespace="pid" in self._own, held=held, cgroup=self._cgroup,
         )  # fmt: skip
 
+    def _remove_groups(self) -> None:
+        self._monitor_group.remove(_REMOVE_SECONDS)
+        self._cgroup.remove(_REMOVE_SECONDS)
+
     # -- LXC -----------------------------------------------------------------------
 
+    @staticmethod
+    def _open_link(undo: ExitStack) -> tuple[socket.socket, socket.socket]:
+        """Return our end and the init's; the kernel adds to each message who sent it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(ours.close)
+        undo.callback(theirs.close)
+        ours.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
+        return ours, theirs
+
     def _run_lxc(
-        self, prepared: Prepared, sources: ExitStack, undo: ExitStack
-    ) -> tuple[socket.socket, _Init]:
-        """Return the connection to the container's init, when LXC has made it."""
-        link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sources.callback(link.close)
-        link.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
-        self._monitor_group.remove(_REMOVE_SECONDS)  # what a crash may have left
-        self._cgroup.remove(_REMOVE_SECONDS)
-        undo_monitor = sources.enter_context(ExitStack())
-        undo_monitor.callback(self._monitor_group.remove, _REMOVE_SECONDS)
-        with theirs:
-            monitor = Child(namespaces.CLONE_NEWNS, -1, _leave_host_mounts, become_lxc)
-            undo_monitor.callback(_end, monitor)
-            monitor.launch(*self._describe_stage(prepared, theirs.fileno()))
-        init = self._await_init(link, monitor)
-        undo.callback(init.discard)
-        undo_monitor.close()
-        return link, init
+        self, prepared: Prepared, link: tuple[socket.socket, socket.socket], undo: ExitStack
+    ) -> Child:
+        """Return the process of `lxc-start`, which *undo* ends: LXC's monitor."""
+        _, theirs = link
+        monitor = Child(namespaces.CLONE_NEWNS, -1, _leave_host_mounts, become_lxc)
+        undo.callback(_reap, monitor)
+        monitor.launch(*self._describe_stage(prepared, theirs.fileno()))
+        theirs.close()
+        return monitor
 
     def _describe_stage(self, prepared: Prepared, link_fd: int) -> tuple[Description, list[int]]:
         fds: list[int] = []
@@ -204,7 +219,7 @@ class _Start:
                 undo.callback(os.close, held[-1])
         return tuple(held)
 
-    def _dress(self, prepared: Prepared, init: _Init) -> None:
+    def _describe_dress(self, prepared: Prepared, init: _Init) -> tuple[Description, list[int]]:
         fds: list[int] = []
         description = prepared.describe(fds)
         description["init"] = len(fds)
@@ -213,12 +228,7 @@ class _Start:
         if "uts" in self._own:
             flags |= namespaces.CLONE_NEWUTS
         description["flags"] = flags
-        child = Child(0, -1, lambda: None, dress_container)
-        try:
-            child.launch(description, fds)
-        finally:
-            os.waitpid(child.pid, 0)
-            os.close(child.pidfd)
+        return description, fds
 
     def _become_program(self, link: socket.socket, prepared: Prepared, init: _Init) -> None:
         """Send the first step what to become, and return when it has."""
@@ -267,11 +277,11 @@ def _leave_host_mounts() -> None:
     mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
 
 
-def _end(monitor: Child) -> None:
-    """End LXC's monitor; what it is the parent of becomes ours."""
-    process.signal_pidfd(monitor.pidfd, signal.SIGKILL)
-    os.waitpid(monitor.pid, 0)
-    os.close(monitor.pidfd)
+def _reap(child: Child) -> None:
+    """End a child and wait for it; LXC's monitor leaves the container's init to us."""
+    process.signal_pidfd(child.pidfd, signal.SIGKILL)
+    os.waitpid(child.pid, 0)
+    os.close(child.pidfd)
 
 
 def _has_apparmor() -> bool:

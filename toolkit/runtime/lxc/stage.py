@@ -71,7 +71,7 @@ def become_lxc(description: Description, fds: list[int]) -> None:
     _put_first_step(prepared)
     written = _write_configuration(description, prepared, placed)
     _cover_run_dir()
-    _hide_hierarchies(set(description["controllers"]), wants_cpuset=_names_cpuset(written))
+    _show_hierarchies(set(description["controllers"]), with_cpuset=_names_cpuset(written))
     _run_lxc(description, link_fd)
 
 
@@ -80,17 +80,20 @@ def _place_mounts(root_fd: int, prepared: Prepared) -> list[Placed]:
     base = _path_of(root_fd, prepared.proc_fd)
     placed: list[Placed] = []
     attached: list[str] = []
+    directories = sum(entry.kind == "bind" and not entry.is_file for entry in prepared.mounts)
     for entry in prepared.mounts:
         if entry.kind in _DRESSED:
             placed.append(Placed(entry=entry, path=entry.target.lstrip("/")))
             continue
         place = _inside_filled(entry, placed) or _place(root_fd, entry, base, prepared.proc_fd)
         placed.append(place)
-        if entry.fd >= 0 and not place.is_inside:
-            attached.append(_attach(root_fd, entry, place, base))
+        if entry.kind == "tmpfs" and entry.fd >= 0:
+            _attach(root_fd, entry, place)  # /dev
+        elif entry.kind == "bind" and not entry.is_file and not place.is_inside and directories > 1:
+            _attach(root_fd, entry, place)
+            attached.append(f"{base}/{place.path}")
     for path in reversed(attached):
-        if path:
-            mounts.unmount(os.fsencode(path), mounts.MNT_DETACH)
+        mounts.unmount(os.fsencode(path), mounts.MNT_DETACH)
     return placed
 
 
@@ -120,16 +123,13 @@ def _place(root_fd: int, entry: PlannedMount, base: str, proc_fd: int) -> Placed
     return Placed(entry=entry, path=path.removeprefix(f"{base}/"))
 
 
-def _attach(root_fd: int, entry: PlannedMount, place: Placed, base: str) -> str:
-    """Attach a mount for those that come below it; return the path if it is to go again."""
-    is_dev = entry.kind != "bind"
-    make_target = make_file_in_root if entry.is_file else make_dirs_in_root
-    target_fd = make_target(root_fd, place.path)
+def _attach(root_fd: int, entry: PlannedMount, place: Placed) -> None:
+    """Attach a mount for those that come below it."""
     if entry.kind == "bind":
         mounts.set_mount_attributes(entry.fd, propagation=mounts.MS_PRIVATE, recursive=True)
+    target_fd = make_dirs_in_root(root_fd, place.path)
     mounts.attach_mount(entry.fd, target_fd, entry.target)
     os.close(target_fd)
-    return "" if is_dev else f"{base}/{place.path}"
 
 
 def _path_of(fd: int, proc_fd: int) -> str:
@@ -199,24 +199,39 @@ def _cover_run_dir() -> None:
     """Give LXC a directory of its own for its locks; it goes with this namespace."""
     with suppress(FileExistsError):
         os.mkdir(_LXC_RUN_DIR, 0o755)
-    target_fd = os.open(_LXC_RUN_DIR, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    tree_fd = mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "700"})
-    mounts.attach_mount(tree_fd, target_fd, _LXC_RUN_DIR)
-    os.close(tree_fd)
-    os.close(target_fd)
+    _cover(_LXC_RUN_DIR, mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "700"}))
 
 
-def _hide_hierarchies(controllers: set[str], *, wants_cpuset: bool) -> None:
-    """Hide the hierarchies that the engine makes no groups in, so that LXC makes none either."""
-    if not wants_cpuset:
+def _show_hierarchies(controllers: set[str], *, with_cpuset: bool) -> None:
+    """Show LXC the hierarchies that the engine makes groups in, so that it makes no others."""
+    if not controllers:  # cgroup v2 alone
+        return
+    if not with_cpuset:
         controllers = controllers - {"cpuset"}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         hierarchies = parse_hierarchies(file.read())
-    if not controllers:  # cgroup v2 alone
-        return
+    tree_fd = mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "755"})
     for hierarchy in hierarchies:
-        if not controllers & hierarchy.controllers and hierarchy.mount_point != _CGROUP_DIR:
-            mounts.unmount(os.fsencode(hierarchy.mount_point), mounts.MNT_DETACH)
+        if controllers & hierarchy.controllers:
+            _show(tree_fd, hierarchy.mount_point)
+    _cover(_CGROUP_DIR, tree_fd)
+
+
+def _show(tree_fd: int, mount_point: str) -> None:
+    name = os.path.basename(mount_point)
+    os.mkdir(name, 0o755, dir_fd=tree_fd)
+    target_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree_fd)
+    mount_fd = mounts.clone_tree(mounts.AT_FDCWD, mount_point)
+    mounts.attach_mount(mount_fd, target_fd, mount_point)
+    os.close(mount_fd)
+    os.close(target_fd)
+
+
+def _cover(path: str, mount_fd: int) -> None:
+    target_fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.attach_mount(mount_fd, target_fd, path)
+    os.close(mount_fd)
+    os.close(target_fd)
 
 
 def _run_lxc(description: Description, link_fd: int) -> None:
