@@ -48,6 +48,12 @@ def resident_bytes(lab: Lab) -> int:
     return total
 
 
+def ids(lab: Lab, image: str, user: str) -> list[str]:
+    """Return a program's user and group, asked of the kernel: no tool reads the image's files."""
+    lines = lab.run("grep", "[UG]id:", "/proc/self/status", image=image, User=user).lines
+    return [line.split()[1] for line in lines]
+
+
 @pytest.mark.parametrize("case", _DAMAGED, ids=[name.replace(" ", "-") for name in _DAMAGED])
 def test_a_users_file_that_cannot_be_used_gives_no_user(lab: Lab, case: str) -> None:
     """S-06 (a FIFO hangs dockerd 20.10): named users are refused, numbers work, all at once."""
@@ -56,8 +62,8 @@ def test_a_users_file_that_cannot_be_used_gives_no_user(lab: Lab, case: str) -> 
         for user in ("bob", "bob:bob", "bob:0"):
             assert lab.run("id", image=image, User=user).status == 400
             assert lab.execute(container, "id", User=user).exit_code != 0
-        assert lab.run("/bin/id", "-u", image=image, User="1000").out == "1000\n"
-        assert lab.run("/bin/id", "-u", image=image).out == "0\n"
+        assert ids(lab, image, "1000") == ["1000", "0"]
+        assert ids(lab, image, "") == ["0", "0"]
         assert resident_bytes(lab) - before < 16 * _MEBIBYTE
         assert time.monotonic() - began < 9.0  # nine answers
 
@@ -67,14 +73,14 @@ def test_a_groups_file_that_cannot_be_used_gives_no_group(lab: Lab) -> None:
     for kind in (tarfile.FIFOTYPE, tarfile.DIRTYPE):
         with lab.image(Member("etc/group", kind)) as image:
             assert lab.run("id", image=image, User="0:bob").status == 400
-            assert lab.run("id", "-g", image=image, User="0:7").out == "7\n"
+            assert ids(lab, image, "0:7") == ["0", "7"]
 
 
 def test_a_name_that_is_a_number_is_the_name(lab: Lab) -> None:
     """S-06 (CVE-2016-3697): what the image calls 1000 is not root by surprise elsewhere."""
     with lab.image(file("etc/passwd", "1000:x:2000:2000::/:\n", 0o644)) as image:
-        assert lab.run("id", "-u", image=image, User="1000").out == "2000\n"
-        assert lab.run("id", "-u", image=image, User="1001").out == "1001\n"
+        assert ids(lab, image, "1000") == ["2000", "2000"]
+        assert ids(lab, image, "1001") == ["1001", "0"]
 
 
 @pytest.mark.parametrize("user", ["-1", "4294967295", "4294967296", "0:-1", "1\n2", "a:b:c"])
@@ -145,9 +151,9 @@ def test_a_user_has_no_capability_even_from_a_file(lab: Lab) -> None:
     inheritable = struct.pack("<5I", 0x02000001, 0, net_raw, 0, 0)
     attributes = {"security.capability": inheritable.decode("utf-8", "surrogateescape")}
     busybox = Path("/bin/busybox").read_bytes()
-    grep = file("grep-with", busybox, attributes=attributes)
+    grep = file("caps/grep", busybox, attributes=attributes)
     with lab.image(grep) as image:
-        command = ("/grep-with", "grep", "Cap", "/proc/self/status")
+        command = ("/caps/grep", "Cap", "/proc/self/status")
         sets = capabilities_in(lab, *command, image=image, User="1000")
         assert sets["Bnd"] == mask(DEFAULT_CAPABILITIES)
         assert {sets[name] for name in ("Inh", "Prm", "Eff", "Amb")} == {0}
