@@ -130,6 +130,7 @@ def test_the_log_of_a_stopped_container_is_replayed_to_a_client(
         ({"max-size": "10m"}, (10 << 20, 8)),
         ({"max-size": "512K", "max-file": "3"}, (512 << 10, 3)),
         ({"max-size": "5"}, (5, 8)),
+        ({"max-size": "-1", "max-file": "3"}, (0, 1)),
     ],
 )
 def test_log_options_are_read(options: dict[str, str], limits: tuple[int, int]) -> None:
@@ -139,7 +140,7 @@ def test_log_options_are_read(options: dict[str, str], limits: tuple[int, int]) 
 
 @pytest.mark.parametrize(
     "options",
-    [{"max-size": "-1"}, {"max-size": "1x"}, {"max-file": "0"}, {"max-file": "x"}, {"path": "/"}],
+    [{"max-size": "0"}, {"max-size": "1x"}, {"max-file": "0"}, {"max-file": "x"}, {"path": "/"}],
 )
 def test_bad_log_options_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(InvalidRequestError, match="log opt"):

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from toolkit.engine.volumes import VolumeDirectories
     from toolkit.runtime.document import Document
 
-DEFAULT_LOG_BYTES: Final = 10 * 1024 * 1024
-DEFAULT_LOG_FILES: Final = 3
+DEFAULT_LOG_BYTES: Final = 0  # docker's: one file that grows
+DEFAULT_LOG_FILES: Final = 1
 _ETC_OPTIONS: Final = ["bind", "rw", "nosuid", "nodev", "noexec", "rprivate"]
 _SHARED_BY: Final = {"pid": "pid_mode", "ipc": "ipc_mode", "uts": "uts_mode"}
 _encoder: Final = msgspec.json.Encoder()

@@ -32,10 +32,12 @@ def check_log_options(options: Mapping[str, str]) -> None:
 def log_limits(
     options: Mapping[str, str], *, default_bytes: int, default_files: int
 ) -> tuple[int, int]:
-    """Return the largest size of one log file in bytes, and how many are kept."""
+    """Return the largest size of one log file in bytes (0: none), and how many are kept."""
     size, files = options.get("max-size", ""), options.get("max-file", "")
     match = _SIZE.fullmatch(size)
-    if size and not match:
+    if size == "-1":
+        return 0, 1
+    if size and (not match or not int(match[1])):
         raise InvalidRequestError(f"invalid log opt max-size: {size[:80]!r}")
     if files and not _FILES.fullmatch(files):
         raise InvalidRequestError(f"invalid log opt max-file: {files[:80]!r}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from toolkit.kernel.syscalls import LIBC
@@ -23,9 +22,11 @@ if TYPE_CHECKING:
     from toolkit.engine.context import EngineContext
     from toolkit.runtime.logfile import LogEntry
 
-_BATCH: Final = 512
+_BATCH_ENTRIES: Final = 512
+_BATCH_BYTES: Final = 1024 * 1024
 _IN_MODIFY: Final = 2
-_IN_MOVE_SELF: Final = 0x800
+_IN_MOVED_TO: Final = 0x80
+_IN_CREATE: Final = 0x100
 _EVENT_BYTES: Final = 4096
 
 
@@ -51,7 +52,7 @@ async def read_log(
     selection: LogSelection,
     is_running: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[LogEntry]:
-    """Give the entries of a log, in the order of the file.
+    """Give the entries of a log, in the order of the file; lines written at once are one entry.
 
     Args:
         context: Where to read.
@@ -61,11 +62,11 @@ async def read_log(
     """
     watch = LogWatch(path) if is_running is not None else None
     ended = asyncio.ensure_future(is_running()) if is_running is not None else None
-    reader = LogReader(path, tail_lines=selection.tail_lines)
+    reader = await context.on_host(_open, path, selection)
     try:
         while True:
             over = ended is None or ended.done()
-            entries = reader.read(
+            entries = reader.read_runs(
                 stdout=selection.stdout,
                 stderr=selection.stderr,
                 since=selection.since,
@@ -85,17 +86,28 @@ async def read_log(
             ended.cancel()
 
 
+def _open(path: Path, selection: LogSelection) -> LogReader:
+    return LogReader(path, tail_lines=selection.tail_lines, since=selection.since)
+
+
 def _take(entries: Iterator[LogEntry]) -> list[LogEntry]:
-    return list(islice(entries, _BATCH))
+    batch: list[LogEntry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += len(entry.data)
+        if len(batch) >= _BATCH_ENTRIES or size >= _BATCH_BYTES:
+            break
+    return batch
 
 
 class LogWatch:
-    """The kernel's word that a file has grown."""
+    """The kernel's word that a file has grown, or that another one has its name."""
 
     def __init__(self, path: Path) -> None:
         self._fd = LIBC.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        mask = _IN_MODIFY | _IN_MOVE_SELF
-        if self._fd < 0 or LIBC.inotify_add_watch(self._fd, os.fsencode(path), mask) < 0:
+        mask = _IN_MODIFY | _IN_MOVED_TO | _IN_CREATE
+        if self._fd < 0 or LIBC.inotify_add_watch(self._fd, os.fsencode(path.parent), mask) < 0:
             self.close()  # no watch to be had: the exit alone wakes the reader
 
     async def changed_or(self, ended: asyncio.Future[None]) -> None:

@@ -9,11 +9,13 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.logs import LogSelection, read_log
+from toolkit.runtime.loglines import split_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.engine.context import EngineContext
+    from toolkit.runtime.loglines import LogEntry
     from toolkit.runtime.protocol import AttachClient
 
 _KINDS: Final = {"stdout": 1, "stderr": 2}
@@ -28,9 +30,14 @@ async def replay_log(context: EngineContext, path: Path, client: AttachClient) -
         connection.settimeout(0)
         try:
             async for entry in read_log(context, path, selection):
-                head = struct.pack(">BxxxI", _KINDS[entry.stream], len(entry.data))
-                data = head + entry.data if client.framed else entry.data
+                data = _framed(entry) if client.framed else entry.data
                 async with asyncio.timeout(_STALL_SECONDS):
                     await loop.sock_sendall(connection, data)
         except (OSError, TimeoutError):
             return  # the client is gone, or does not read
+
+
+def _framed(entry: LogEntry) -> bytes:
+    kind = _KINDS[entry.stream]
+    lines = split_lines(entry.data)
+    return b"".join(struct.pack(">BxxxI", kind, len(line)) + line for line in lines)

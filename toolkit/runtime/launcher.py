@@ -220,7 +220,11 @@ class Seat:
         if self._taken:
             return
         try:
-            self.log = LogWriter(self.annotations["toolkit.log.path"])
+            self.log = LogWriter(
+                self.annotations["toolkit.log.path"],
+                max_bytes=int(self.annotations.get("toolkit.log.max_bytes") or 0),
+                max_files=int(self.annotations.get("toolkit.log.max_files") or 1),
+            )
             self.listener = _listen(self._bundle, self._name)
         except OSError as error:
             raise BackendError(f"cannot open log and socket: {error}") from error

@@ -14,7 +14,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from toolkit.runtime.loglines import decode_readable_lines
+from toolkit.runtime.loglines import decode_runs
 from toolkit.runtime.logwriter import STREAMS, LogWriter
 
 if TYPE_CHECKING:
@@ -122,10 +122,12 @@ class Client:
     def _catch_up(self) -> None:
         """Queue the next lines of the log, or what is not in it yet when they are over."""
         offset = self._behind_at or 0
-        lines = self._log.read(offset, CATCH_UP_BYTES) if offset < self._log.offset else b""
-        for entry in decode_readable_lines(lines):
+        lines, found_at = self._log.read(offset, CATCH_UP_BYTES)
+        if found_at > offset:  # what it had the beginning of is gone: the log goes on elsewhere
+            self._skip = dict.fromkeys(STREAMS, 0)
+        for entry in decode_runs(lines):
             self._queue_unseen(entry.stream, entry.data)
-        self._behind_at = offset + len(lines)
+        self._behind_at = found_at + len(lines)
         if self._behind_at < self._log.offset and lines:
             return
         self._behind_at = None

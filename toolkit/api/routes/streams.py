@@ -18,6 +18,7 @@ from toolkit.api.times import rfc3339_nano_of_ns
 from toolkit.engine.logs import LogSelection
 from toolkit.engine.model import State
 from toolkit.errors import InvalidRequestError, ToolkitError
+from toolkit.runtime.loglines import split_lines
 from toolkit.runtime.protocol import AttachClient
 
 if TYPE_CHECKING:
@@ -120,10 +121,13 @@ async def logs(engine: EngineFacade, request: Request) -> None:
     out = await request.stream(stream_type(has_tty=has_tty, version=request.version))
     async with closed_after(entries):
         async for entry in entries:
-            data = entry.data
+            lines = [entry.data] if has_tty and not with_times else split_lines(entry.data)
             if with_times:
-                data = f"{padded_time(entry.time)} ".encode() + data
-            await out.put(data if has_tty else frame(entry.stream, data))
+                head = f"{padded_time(entry.time)} ".encode()
+                lines = [head + line for line in lines]
+            if not has_tty:
+                lines = [frame(entry.stream, line) for line in lines]
+            await out.put(b"".join(lines))
     await out.flush()
 
 
