@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both drivers as root, through real mounts: the contract, and what needs root."""
+"""All drivers as root, through real mounts: the contract, and what needs root."""
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
+import subprocess
 import tarfile
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,19 +18,20 @@ import pytest
 from integration.storage.shown import shown_root
 from tests.storage.archives import archive, directory, member, symlink
 from tests.storage.contract import CONTAINER, MADE, OTHER, DriverContract, names_below
-from toolkit.errors import StorageError
+from toolkit.errors import KernelFeatureMissingError, StorageError
 from toolkit.images.store import ImageStore
 from toolkit.storage.layers import LayerStore
 from toolkit.storage.opened import opened_directories
 from toolkit.storage.pack import pack_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from toolkit.storage.driver import RootfsSource
     from toolkit.storage.layer import ChainId
 
+FILESYSTEMS = Path("/proc/filesystems")
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+p
 pytestmark = pytest.mark.needs_root
 
@@ -93,6 +98,49 @@ class AsRoot(DriverContract):
         store = LayerStore(tmp_path / ("a:b,c\\d e" + "x" * 150) / ("y" * 200), self.driver_name)
         top = self.stack(store, archive(member("a")), archive(member("b")))
         assert self.image_names(store, top) == {"a", "b"}
+
+
+@pytest.fixture(scope="module")
+def btrfs_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory on a btrfs of its own, in a file."""
+    if shutil.which("mkfs.btrfs") is None or "btrfs\n" not in FILESYSTEMS.read_text():
+        pytest.skip("no btrfs here: apt-get install btrfs-progs")
+    place = tmp_path_factory.mktemp("btrfs")
+    image, mounted = place / "image", place / "mounted"
+    mounted.mkdir()
+    with image.open("wb") as file:
+        file.truncate(512 * 1024 * 1024)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+        image.unlink()
+
+
+class TestBtrfs(AsRoot):
+    """On a loop-mounted image: snapshots need the real thing."""
+
+    driver_name = "btrfs"
+
+    @pytest.fixture
+    def tmp_path(self, btrfs_dir: Path) -> Path:
+        own = btrfs_dir / uuid.uuid4().hex
+        own.mkdir()
+        return own
+
+    def test_a_snapshot_is_removed_at_once(self, store: LayerStore) -> None:
+        top = self.stack(store, archive(*(member(f"f{number}") for number in range(50))))
+        store.create_rw(CONTAINER, top)
+        rw_dir = Path(store.rootfs(CONTAINER).base_dir) / "rw" / CONTAINER
+        assert rw_dir.stat().st_ino == 256
+        store.remove_rw(CONTAINER)
+        assert not rw_dir.exists()
+
+    def test_another_file_system_is_refused(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        with pytest.raises(KernelFeatureMissingError, match="not on btrfs"):
+            LayerStore(tmp_path_factory.mktemp("plain"), "btrfs")
 
 
 class TestOverlay(AsRoot):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -183,6 +184,76 @@ class DriverContract(ABC):
             (root / "new").write_bytes(bytes(1024))
         assert store.rw_size_bytes(CONTAINER) == 1024
 
+    def test_a_new_container_has_no_changes(self, store: LayerStore) -> None:
+        """RT-155, RT-204: before the first run there is nothing, and that is no error."""
+        for container_id, top in ((CONTAINER, self.stack(store, archive(member("f")))),):
+            store.create_rw(container_id, top)
+            assert store.changes(container_id) == []
+        store.create_rw(OTHER, None)
+        assert store.changes(OTHER) == []
+
+    def test_changes_are_told_by_kind(self, store: LayerStore) -> None:
+        """RT-155, RT-161, RT-186; rules 9.28 to 9.30."""
+        store.create_rw(CONTAINER, self.changed_image(store))
+        with self.shown(store.rootfs(CONTAINER)) as root:
+            change(root)
+        told = [str(change) for change in store.changes(CONTAINER)]
+        assert told == [
+            "D /.dockerenv",
+            "A /new",
+            "A /new/below",
+            "C /tree",
+            "D /tree/gone",
+            "C /tree/kind",
+            "A /tree/kind/inside",
+            "C /tree/kind2",
+            "D /tree/link",
+            "A /tree/link2",
+            "C /tree/mode",
+            "C /tree/text",
+        ]
+
+    def test_a_directory_made_again_shows_what_it_lost(self, store: LayerStore) -> None:
+        top = self.stack(
+            store, archive(directory("d"), member("d/a", b"1"), member("d/b"), member("d/c/deep"))
+        )
+        store.create_rw(CONTAINER, top)
+        with self.shown(store.rootfs(CONTAINER)) as root:
+            shutil.rmtree(root / "d")
+            (root / "d").mkdir()
+            (root / "d/a").write_text("22")
+        told = [str(change) for change in store.changes(CONTAINER)]
+        assert told == ["C /d", "C /d/a", "D /d/b", "D /d/c"]
+
+    def test_a_commit_gives_the_same_tree_and_no_changes(self, store: LayerStore) -> None:
+        """RT-155, RT-187: what was changed, applied to the image, leaves no difference."""
+        store.create_rw(CONTAINER, self.changed_image(store))
+        with self.shown(store.rootfs(CONTAINER)) as root:
+            change(root)
+            wanted = described(root)
+        top = store.commit(CONTAINER).chain_id
+        store.create_rw(OTHER, top)
+        assert store.changes(OTHER) == []
+        with self.shown(store.rootfs(OTHER)) as root:
+            assert described(root) == wanted
+
+    def test_a_commit_without_a_change_has_the_same_digest_again(self, store: LayerStore) -> None:
+        store.create_rw(CONTAINER, self.changed_image(store))
+        with self.shown(store.rootfs(CONTAINER)) as root:
+            change(root)
+        assert store.commit(CONTAINER) == store.commit(CONTAINER)
+
+    def changed_image(self, store: LayerStore) -> ChainId | None:
+        return self.stack(
+            store,
+            archive(
+                directory("tree"), member("tree/text", b"old"), member("tree/gone"),
+                member("tree/mode", b"m", mode=0o644), member("tree/kind"),
+                directory("tree/kind2"), member("tree/kind2/lost"), symlink("tree/link", "text"),
+            ),
+            archive(member("tree/kept", b"kept")),
+        )  # fmt: skip
+
     def test_removing_a_container_leaves_nothing(self, store: LayerStore, tmp_path: Path) -> None:
         top = self.stack(store, archive(member("f")))
         self.image_names(store, top)  # makes what is shared
@@ -298,15 +369,48 @@ class DriverContract(ABC):
         assert LayerStore(tmp_path / "data", self.driver_name).layers() == []
 
     def test_what_cannot_be_swept_does_not_keep_the_engine_from_starting(
-        self, store: LayerStore, monkeypatch: pytest.MonkeyPatch
+        self, store: LayerStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        store.create_rw(CONTAINER, None)
+        (tmp_path / "data/layers" / self.driver_name / "staging/7").mkdir()
 
         def refuse(*_: object) -> None:
             raise OSError(errno.EBUSY, "Device or resource busy")
 
         monkeypatch.setattr("toolkit.storage.layers.remove_entry", refuse)
         assert store.sweep(set()) == []
+
+
+def change(root: Path) -> None:
+    """Change a tree of `changed_image` in every way."""
+    (root / "new").mkdir()
+    (root / "new/below").write_text("below")
+    tree = root / "tree"
+    (tree / "text").write_text("newer")
+    (tree / "mode").chmod(0o600)
+    (tree / "gone").unlink()
+    (tree / "kind").unlink()
+    (tree / "kind").mkdir()
+    (tree / "kind/inside").touch()
+    shutil.rmtree(tree / "kind2")
+    (tree / "kind2").write_text("now a file")
+    (tree / "link").rename(tree / "link2")
+    (root / ".dockerenv").unlink()
+
+
+def described(root: Path) -> dict[str, object]:
+    """Return what a tree is, mount points of ours aside."""
+    found: dict[str, object] = {}
+    for path in sorted(root.rglob("*")):
+        name, status = path.relative_to(root).as_posix(), path.lstat()
+        if name in MOUNT_POINTS:
+            continue
+        content: object = None
+        if path.is_symlink():
+            content = path.readlink()
+        elif path.is_file():
+            content = path.read_bytes()
+        found[name] = (status.st_mode, status.st_uid, status.st_mtime_ns, content)
+    return found
 
 
 MADE = {".dockerenv", "dev", "etc", "proc", "sys"}

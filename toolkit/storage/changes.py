@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between two trees (rules 9.24 and 9.28 to 9.31)."""
+"""What differs between two trees (rules 9.24 and 9.28 to 9.31).
+
+The new tree is whole, or an overlay's upper directory; both give the same changes.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,17 @@ import os
 import stat
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from toolkit.errors import KernelCallError
+from toolkit.storage.metadata import OPAQUE_XATTR, is_whiteout
 from toolkit.storage.trees import Entry, open_directory, walk_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+_O_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Kind(IntEnum):
@@ -40,13 +47,36 @@ class Change:
         return f"{'CAD'[self.kind]} {os.fsdecode(self.path)}"
 
 
-def directory_changes(new_fd: int, old_fd: int) -> list[Change]:
+class Metadata(NamedTuple):
+    """What of a status is compared, by the names of `os.stat_result`."""
+
+    st_mode: int
+    st_uid: int
+    st_gid: int
+    st_rdev: int
+    st_size: int
+    st_mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Return what counts of a status."""
+        return cls(*(getattr(status, name) for name in cls._fields))
+
+
+def directory_changes(
+    new_fd: int, old_fd: int, made: Mapping[bytes, Metadata] | None = None
+) -> list[Change]:
     """Return what makes the new tree differ from the old one, sorted by path.
 
     Contents are not compared: a file differs by mode, owner, device, time or size.
+
+    Args:
+        new_fd: The tree as it is.
+        old_fd: The tree as it was.
+        made: What was put into the old tree beside, by path: it counts as there.
     """
     changes: list[Change] = []
-    with _OldTree(old_fd) as old:
+    with _OldTree(old_fd, made or {}) as old:
         for entry in walk_tree(new_fd):
             if not entry.path:
                 changes += old.missing_in(b"", entry)
@@ -61,6 +91,41 @@ def directory_changes(new_fd: int, old_fd: int) -> list[Change]:
     return sorted(changes)
 
 
+def upper_changes(upper_fd: int, old_fd: int) -> list[Change]:
+    """Return what an overlay's upper directory makes of the tree below it, sorted by path.
+
+    Only the upper directory is walked.
+    """
+    changes: list[Change] = []
+    with _OldTree(old_fd, {}) as old:
+        for entry in walk_tree(upper_fd):
+            before = old.status(entry.path) if entry.path else None
+            if is_whiteout(entry.status):
+                if before is not None:
+                    changes.append(Change(b"/" + entry.path, Kind.DELETE))
+                continue
+            if entry.path and before is None:
+                changes.append(_change(entry, Kind.ADD))
+            elif before is not None and _differs(entry.status, before):
+                changes.append(_change(entry, Kind.MODIFY))
+            was_directory = before is not None and stat.S_ISDIR(before.st_mode)
+            if was_directory and _is_opaque(entry):
+                changes += old.missing_in(entry.path, entry)
+    return sorted(changes)
+
+
+def _is_opaque(entry: Entry) -> bool:
+    if not stat.S_ISDIR(entry.status.st_mode):
+        return False
+    dir_fd = os.open(entry.name, _O_DIRECTORY, dir_fd=entry.parent_fd)
+    try:
+        return os.getxattr(dir_fd, OPAQUE_XATTR) == b"y"
+    except OSError:
+        return False
+    finally:
+        os.close(dir_fd)
+
+
 def changed_bytes(changes: Iterable[Change]) -> int:
     """Return the size of all files that were added or changed (rule 9.31)."""
     return sum(change.size_bytes for change in changes)
@@ -71,7 +136,7 @@ def _change(entry: Entry, kind: Kind) -> Change:
     return Change(b"/" + entry.path, kind, 0 if is_directory else entry.status.st_size)
 
 
-def _differs(new: os.stat_result, old: os.stat_result) -> bool:
+def _differs(new: os.stat_result, old: os.stat_result | Metadata) -> bool:
     return (
         (new.st_mode, new.st_uid, new.st_gid, new.st_rdev, new.st_mtime_ns)
         != (old.st_mode, old.st_uid, old.st_gid, old.st_rdev, old.st_mtime_ns)
@@ -81,8 +146,13 @@ def _differs(new: os.stat_result, old: os.stat_result) -> bool:
 class _OldTree:
     """The tree to compare with: one directory of it is open at a time."""
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, made: Mapping[bytes, Metadata]) -> None:
         self._root_fd = root_fd
+        self._made = made
+        self._made_in: dict[bytes, set[bytes]] = {}
+        for path in made:
+            directory, _, name = path.rpartition(b"/")
+            self._made_in.setdefault(directory, set()).add(name)
         self._path: bytes | None = None
         self._dir_fd = -1
 
@@ -92,8 +162,10 @@ class _OldTree:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def status(self, path: bytes) -> os.stat_result | None:
+    def status(self, path: bytes) -> os.stat_result | Metadata | None:
         """Return what a path is in the old tree; None if it or its directory is not there."""
+        if path in self._made:
+            return self._made[path]
         parent, _, name = path.rpartition(b"/")
         if not self._open(parent):
             return None
@@ -104,13 +176,14 @@ class _OldTree:
 
     def missing_in(self, path: bytes, entry: Entry) -> Iterator[Change]:
         """Yield what a directory has here and no longer has in the new tree."""
-        if not self._open(path):
+        known = set(self._made_in.get(path, ()))
+        if self._open(path):
+            known |= _names(self._dir_fd)
+        if not known:
             return
-        new_fd = os.open(
-            entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=entry.parent_fd
-        )
+        new_fd = os.open(entry.name, _O_DIRECTORY, dir_fd=entry.parent_fd)
         try:
-            gone = _names(self._dir_fd) - _names(new_fd)
+            gone = known - _names(new_fd)
         finally:
             os.close(new_fd)
         prefix = b"/" + path + b"/" if path else b"/"

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from toolkit.storage.changes import Change
     from toolkit.storage.compression import ByteSource
     from toolkit.storage.limits import ArchiveLimits
+    from toolkit.storage.pack import ByteSink
     from toolkit.storage.recipe import RecipeWriter
     from toolkit.storage.unpack import Unpacked
 
@@ -30,7 +32,7 @@ class RootfsSource:
     numbers and ids, so nothing in them needs escaping (row S-34).
 
     Attributes:
-        lower_dirs: Of an overlay, topmost first.
+        lower_dirs: Of an overlay, topmost first; of a bind, what it began as, if anything.
         bind_dir: Of a bind mount, the whole root.
     """
 
@@ -61,6 +63,15 @@ class Driver(Protocol):
             KernelFeatureMissingError: It cannot; the text says what is missing.
         """
 
+    def make_directory(self, directory: Path, on: Path | None) -> None:
+        """Make the directory that a layer or a container's own tree is put into.
+
+        With *on*, the directory of a layer: it may begin as a copy of that.
+        """
+
+    def remove_directory(self, directory: Path) -> bool:
+        """Remove such a directory at once if this driver can; False leaves it to the store."""
+
     def fill_layer(
         self,
         source: ByteSource,
@@ -80,6 +91,12 @@ class Driver(Protocol):
 
     def rootfs(self, base_dir: Path, rw: str, lowers: Sequence[str]) -> RootfsSource:
         """Return what to mount for a container's own directory, both relative to *base_dir*."""
+
+    def changes(self, source: RootfsSource) -> list[Change]:
+        """Return what a container has changed of its image, mount points of ours aside."""
+
+    def pack_changes(self, source: RootfsSource, out: ByteSink) -> None:
+        """Write what a container has changed as the archive of a layer."""
 
     def rw_size_bytes(self, rw_dir: Path, *, lower_dirs: Sequence[Path]) -> int:
         """Return how many bytes of files a container has added or changed."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
-_FILE_NAME: Final = "layer.json"
+LAYER_FILE_NAME: Final = "layer.json"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_BYTES: Final = 65_536
 
@@ -45,7 +45,7 @@ class LayerFile:
 
 def write_layer_file(layer_dir: Path, content: LayerFile) -> None:
     """Write the file of a directory that is still being made."""
-    write_file(layer_dir / _FILE_NAME, json.dumps(asdict(content)).encode())
+    write_file(layer_dir / LAYER_FILE_NAME, json.dumps(asdict(content)).encode())
 
 
 def read_layer_files(layers_dir: Path) -> tuple[list[LayerFile], list[int]]:
@@ -56,7 +56,7 @@ def read_layer_files(layers_dir: Path) -> tuple[list[LayerFile], list[int]]:
             continue
         number = int(directory.name)
         try:
-            found.append(_read(directory / _FILE_NAME, number))
+            found.append(_read(directory / LAYER_FILE_NAME, number))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             _LOG.warning("layer directory %s cannot be used: %s", directory, error)
             damaged.append(number)

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError, StorageError
+from toolkit.storage.btrfs import BtrfsDriver
 from toolkit.storage.durable import sync_directory, sync_file_system
 from toolkit.storage.layer import (
     ChainId,
@@ -39,6 +40,7 @@ from toolkit.storage.layer import (
 )
 from toolkit.storage.layerfiles import LayerFile, read_layer_files, write_layer_file
 from toolkit.storage.overlay import OverlayDriver
+from toolkit.storage.pipes import piped
 from toolkit.storage.recipe import RECIPE_NAME, LayerArchive, RecipeWriter
 from toolkit.storage.trees import remove_entry
 from toolkit.storage.vfs import VfsDriver
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from toolkit.storage.changes import Change
     from toolkit.storage.compression import ByteSource
     from toolkit.storage.driver import Driver, RootfsSource
     from toolkit.storage.limits import ArchiveLimits
@@ -54,7 +57,11 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 
 MOST_LAYERS: Final = 125  # docker's limit, 127 less init and own layer (rule 10.13)
-DRIVERS: Final[dict[str, type[Driver]]] = {"overlay": OverlayDriver, "vfs": VfsDriver}
+DRIVERS: Final[dict[str, type[Driver]]] = {
+    "overlay": OverlayDriver,
+    "vfs": VfsDriver,
+    "btrfs": BtrfsDriver,
+}
 
 _CONTAINER_ID: Final = re.compile(r"[0-9a-f]{64}")
 _NO_LAYER: Final = "none"
@@ -65,7 +72,7 @@ class LayerStore:
 
     Args:
         data_dir: The instance's data directory.
-        driver_name: ``overlay`` or ``vfs``.
+        driver_name: ``overlay``, ``btrfs`` or ``vfs``.
 
     Raises:
         InvalidRequestError: There is no such driver.
@@ -126,7 +133,7 @@ class LayerStore:
             number = self._next_number()
         staged_dir = self._base_dir / "staging" / str(number)
         try:
-            staged_dir.mkdir(mode=0o700)
+            self._driver.make_directory(staged_dir, self._layer_dir(parent))
             layer = self._fill_layer(stream, staged_dir, number, parent, limits)
             sync_file_system(staged_dir)
             return self._publish(layer, staged_dir)
@@ -207,7 +214,7 @@ class LayerStore:
             self._index.tops[container_id] = top  # from here on `collect` spares the layers
         staged_dir = self._base_dir / "staging" / f"{container_id}.{next(self._scratch)}"
         try:
-            staged_dir.mkdir(0o700)
+            self._driver.make_directory(staged_dir, self._layer_dir(top))
             self._driver.fill_rw(
                 staged_dir, lower_dirs=[self._base_dir / lower for lower in lowers]
             )
@@ -257,6 +264,27 @@ class LayerStore:
             self._base_dir / "rw" / container_id,
             lower_dirs=[self._base_dir / lower for lower in lowers],
         )
+
+    def changes(self, container_id: str) -> list[Change]:
+        """Return what a container has changed of its image, sorted by path.
+
+        Raises:
+            LayerNotFoundError: The container has no directory.
+        """
+        return self._driver.changes(self.rootfs(container_id))
+
+    def commit(self, container_id: str, limits: ArchiveLimits | None = None) -> Layer:
+        """Make a layer of what a container has changed, on its image's layers.
+
+        As with `unpack`, `settle` has to be called for it.
+
+        Raises:
+            LayerNotFoundError: The container has no directory.
+            StorageError: Something of it cannot be read, or the machine could not do it.
+        """
+        source, top = self.rootfs(container_id), self._top_of(container_id)
+        with piped(lambda out: self._driver.pack_changes(source, out)) as archive:
+            return self.unpack(archive, top, limits)
 
     def sweep(self, known: Iterable[str]) -> list[str]:
         """Remove what a crash left: everything staged, and directories of unknown containers.
@@ -320,8 +348,9 @@ class LayerStore:
         limits: ArchiveLimits | None,
     ) -> Layer:
         tree_dir = staged_dir / "t"
-        tree_dir.mkdir(mode=0o755)
-        tree_dir.chmod(0o755)
+        if not tree_dir.exists():
+            tree_dir.mkdir(mode=0o755)
+            tree_dir.chmod(0o755)
         lower_dirs = [self._base_dir / lower for lower in self._visible(parent)]
         with RecipeWriter(staged_dir / RECIPE_NAME) as recipe:
             unpacked = self._driver.fill_layer(
@@ -363,6 +392,11 @@ class LayerStore:
                 raise
             self._index.layers[layer.chain_id] = layer
             return layer
+
+    def _layer_dir(self, top: ChainId | None) -> Path | None:
+        if top is None:
+            return None
+        return self._base_dir / "l" / str(self._index.get(top).number)
 
     def _visible(self, top: ChainId | None) -> list[str]:
         """Return the directories of the layers that are seen at all, topmost first."""
@@ -414,6 +448,8 @@ class LayerStore:
         return trashed
 
     def _remove_directory(self, directory: Path) -> None:
+        if self._driver.remove_directory(directory):
+            return
         parent_fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             remove_entry(parent_fd, os.fsencode(directory.name))

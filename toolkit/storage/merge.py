@@ -29,7 +29,9 @@ def merge_tree(difference_fd: int, tree_fd: int) -> None:
         try:
             to_fd = open_directory(tree_fd, path)
             try:
+                time_ns = os.fstat(from_fd).st_mtime_ns
                 pending += [_joined(path, name) for name in _merge_directory(from_fd, to_fd)]
+                os.utime(from_fd, ns=(time_ns, time_ns))  # what was moved out has changed it
             finally:
                 os.close(to_fd)
         finally:

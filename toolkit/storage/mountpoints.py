@@ -33,6 +33,15 @@ _LINKS: Final = ((b"etc/mtab", b"/proc/mounts"),)
 MOUNT_POINTS: Final = frozenset(
     b"/" + path for path in (*_DIRECTORIES, *_FILES, *(path for path, _ in _LINKS))
 )
+# What may be made or changed on the way to them.
+TOUCHED_PATHS: Final = sorted(
+    {
+        path[: match + 1].strip(b"/")
+        for path in (whole + b"/" for whole in MOUNT_POINTS)
+        for match in range(1, len(path))
+        if path[match : match + 1] == b"/"
+    }
+)
 _MODE: Final = 0o755
 _O_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

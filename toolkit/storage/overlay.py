@@ -15,19 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import KernelFeatureMissingError
+from toolkit.storage.changes import upper_changes
 from toolkit.storage.driver import RootfsSource
 from toolkit.storage.metadata import OPAQUE_XATTR
 from toolkit.storage.mountpoints import make_mount_point_layer
 from toolkit.storage.names import Whiteouts
 from toolkit.storage.opened import opened_directories
+from toolkit.storage.pack import pack_tree
 from toolkit.storage.trees import tree_size_bytes
 from toolkit.storage.unpack import Unpacked, unpack_tree
+from toolkit.storage.views import run_privately, viewed_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from toolkit.storage.changes import Change
     from toolkit.storage.compression import ByteSource
     from toolkit.storage.limits import ArchiveLimits
+    from toolkit.storage.pack import ByteSink
     from toolkit.storage.recipe import RecipeWriter
 
 _FILESYSTEMS: Final = Path("/proc/filesystems")
@@ -92,6 +97,16 @@ class OverlayDriver:
             os.chown(upper, below.st_uid, below.st_gid)
         upper.chmod(stat.S_IMODE(below.st_mode))
 
+    def make_directory(self, directory: Path, on: Path | None) -> None:
+        """Make a plain directory."""
+        del on
+        directory.mkdir(mode=0o700)
+
+    def remove_directory(self, directory: Path) -> bool:
+        """Leave it to the store."""
+        del directory
+        return False
+
     def rootfs(self, base_dir: Path, rw: str, lowers: Sequence[str]) -> RootfsSource:
         """Return the overlay to mount."""
         return RootfsSource(
@@ -102,8 +117,26 @@ class OverlayDriver:
             work_dir=f"{rw}/work",
         )
 
+    def changes(self, source: RootfsSource) -> list[Change]:
+        """Walk the upper directory; what was below it is asked of overlayfs itself."""
+        return run_privately(lambda: _changes(source))
+
+    def pack_changes(self, source: RootfsSource, out: ByteSink) -> None:
+        """Write the upper directory."""
+        with opened_directories([Path(source.base_dir) / source.upper_dir]) as (upper_fd,):
+            pack_tree(upper_fd, out, whiteouts=True)
+
     def rw_size_bytes(self, rw_dir: Path, *, lower_dirs: Sequence[Path]) -> int:
         """Return the size of what is in the upper directory; whiteouts weigh nothing."""
         del lower_dirs
         with opened_directories([rw_dir / "upper"]) as (upper_fd,):
             return tree_size_bytes(upper_fd)
+
+
+def _changes(source: RootfsSource) -> list[Change]:
+    upper_dir = Path(source.base_dir) / source.upper_dir
+    with (
+        opened_directories([upper_dir]) as (upper_fd,),
+        viewed_layers(source.base_dir, source.lower_dirs) as old_fd,
+    ):
+        return upper_changes(upper_fd, old_fd)

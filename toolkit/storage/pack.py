@@ -12,14 +12,18 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from toolkit.errors import StorageError
 from toolkit.storage import tarformat
+from toolkit.storage.changes import Change, Kind
 from toolkit.storage.metadata import OPAQUE_XATTR, is_whiteout, read_xattrs
 from toolkit.storage.names import OPAQUE_MARKER, WHITEOUT_PREFIX, printable
 from toolkit.storage.tarformat import END_OF_ARCHIVE, Member, format_member, padding
 from toolkit.storage.trees import Entry, walk_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _CHUNK_BYTES: Final = 1024 * 1024
 _O_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -57,6 +61,34 @@ def pack_tree(root_fd: int, out: ByteSink, *, prefix: bytes = b"", whiteouts: bo
             raise StorageError(
                 f"cannot read {printable(entry.path)!r}: {error.strerror}"
             ) from error
+    out.write(END_OF_ARCHIVE)
+
+
+def pack_changes(root_fd: int, changes: Iterable[Change], out: ByteSink) -> None:
+    """Write what changed in a whole tree as a layer's archive (rule 9.35).
+
+    Raises:
+        StorageError: Something could not be read; it is named.
+    """
+    deleted, wanted = [], set()
+    for change in changes:
+        if change.kind is Kind.DELETE:
+            deleted.append(change.path[1:])
+        else:
+            wanted.add(change.path[1:])
+    packer = _Packer(out, b"", whiteouts=False)
+    for entry in walk_tree(root_fd):
+        if entry.path and entry.path not in wanted:
+            continue
+        try:
+            packer.add(entry)
+        except OSError as error:
+            raise StorageError(
+                f"cannot read {printable(entry.path)!r}: {error.strerror}"
+            ) from error
+    for path in sorted(deleted):
+        directory, slash, name = path.rpartition(b"/")
+        out.write(format_member(Member(directory + slash + WHITEOUT_PREFIX + name, mode=0o600)))
     out.write(END_OF_ARCHIVE)
 
 
