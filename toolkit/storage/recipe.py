@@ -104,6 +104,7 @@ class LayerArchive:
 
     def __init__(self, layer_dir: Path, tree_dir: Path, diff_id: str) -> None:
         self.diff_id = diff_id
+        self.size_bytes: int
         self._recipe_path = layer_dir / RECIPE_NAME
         self._tree_dir = tree_dir
         try:

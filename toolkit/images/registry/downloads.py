@@ -111,6 +111,13 @@ class Download:
             if is_whole:
                 return
 
+    def is_sound(self) -> bool:
+        """Wait for the end, and tell whether all is there and has its digest."""
+        with self._condition:
+            while not self._is_whole and self._error is None:
+                self._condition.wait()
+            return self._is_whole
+
     @contextmanager
     def opened(self) -> Iterator[GrowingFile]:
         """Give the blob to be read from its beginning while it is still coming."""
@@ -149,7 +156,6 @@ class Download:
         try:
             writer = _BlobWriter(self, file_fd)
             writer.take_over()
-            self.had_leftover = self.received > 0
             tell(self.received)
             self._fetch_rest(writer, fetch, tell, settings, stop)
             writer.verify()
@@ -231,8 +237,10 @@ class _BlobWriter:
 
     def take_over(self) -> None:
         """Hash what an earlier process left; too much of it is nothing."""
-        if os.fstat(self._file_fd).st_size > self._download.size:
+        left = os.fstat(self._file_fd).st_size
+        if left > self._download.size:
             os.ftruncate(self._file_fd, 0)
+        self._download.had_leftover = left > 0
         while chunk := os.read(self._file_fd, _CHUNK_BYTES):
             self._hash.update(chunk)
             self._download.grew(len(chunk))

@@ -307,7 +307,9 @@ class Pull:
                 told = _Told(source, self._teller, layer.short_id, download)
                 made = self._shelves.layers.unpack(told, layer.parent)
         except ToolkitError:
-            if download.error is not None:
+            # What is left of an earlier pull may be bad, and is then fetched again.
+            may_be_bad = download.had_leftover or download.error is not None
+            if may_be_bad and not download.is_sound():
                 return False
             raise
         self._held.append(made.chain_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from toolkit.errors import (
     ImageNotFoundError,
@@ -28,6 +28,7 @@ from toolkit.images.registry.ledger import Ledger
 from toolkit.images.registry.manifest import Platform
 from toolkit.images.registry.pull import Pull, Shelves
 from toolkit.images.registry.push import Push
+from toolkit.images.registry.retry import NoConnectionError
 from toolkit.images.registry.session import RegistryAnswerError, Session
 from toolkit.images.registry.settings import DEFAULT_DOMAIN, Endpoint, endpoints_of
 from toolkit.images.registry.transport import Transport
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from toolkit.images.registry.settings import RegistrySettings
     from toolkit.images.store import ImageStore
     from toolkit.storage.layers import LayerStore
+
+_Result = TypeVar("_Result")
 
 _DENIED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
@@ -169,15 +172,12 @@ class Registries:
             RegistryError: The registry cannot be reached.
         """
         domain = _domain_of(credentials.server)
-        last: RegistryError | None = None
-        for endpoint in endpoints_of(domain, self._settings, push=True):
-            try:
-                Session(self._transport, endpoint, "", credentials).log_in()
-            except RegistryUnreachableError as error:
-                last = error
-            else:
-                return "Login Succeeded"
-        raise last or RegistryUnreachableError(f"{domain}: no such registry")
+
+        def ask(endpoint: Endpoint) -> None:
+            Session(self._transport, endpoint, "", credentials).log_in()
+
+        self._at_first(domain, ask, push=True)
+        return "Login Succeeded"
 
     def look(self, reference: Reference, *, credentials: Credentials = NOBODY) -> RemoteImage:
         """Return what a registry has under a name, and fetch nothing else of it.
@@ -233,35 +233,45 @@ class Registries:
         self, reference: Reference, credentials: Credentials
     ) -> tuple[Session, RemoteManifest]:
         """Return what the first endpoint that has it keeps under a reference."""
-        last: RegistryError | None = None
-        for endpoint in endpoints_of(reference.domain, self._settings, push=False):
-            try:
-                session = self._session(endpoint, reference, credentials)
-                with _worded(reference):
-                    return session, session.manifest(reference.digest or reference.tag or "")
-            except RegistryUnreachableError as error:
-                last = _more_telling(last, error)
-            except RegistryError as error:
-                if not endpoint.is_mirror:
-                    raise
-                last = error
-        raise last or RegistryUnreachableError(f"{reference.domain}: no such registry")
+
+        def ask(endpoint: Endpoint) -> tuple[Session, RemoteManifest]:
+            session = self._session(endpoint, reference, credentials)
+            with _worded(reference):
+                return session, session.manifest(reference.digest or reference.tag or "")
+
+        return self._at_first(reference.domain, ask)
 
     def _any_session(
         self, reference: Reference, credentials: Credentials, *, push: bool = False
     ) -> Session:
         """Return a session with the first endpoint that answers."""
-        last: RegistryError | None = None
-        for endpoint in endpoints_of(reference.domain, self._settings, push=push):
+
+        def ask(endpoint: Endpoint) -> Session:
+            return self._session(endpoint, reference, credentials, push=push)
+
+        return self._at_first(reference.domain, ask, push=push)
+
+    def _at_first(
+        self, domain: str, ask: Callable[[Endpoint], _Result], *, push: bool = False
+    ) -> _Result:
+        """Return what the first endpoint gives; another is asked if nobody is at the one.
+
+        That nobody speaks plain HTTP there either is told to no one.
+        """
+        failures: list[RegistryError] = []
+        for endpoint in endpoints_of(domain, self._settings, push=push):
+            is_plain = endpoint.url.startswith("http:")
+            if is_plain and self._transport.verifies(endpoint.host):
+                continue  # somebody vouches for its certificate: plain HTTP would be a way round
             try:
-                return self._session(endpoint, reference, credentials, push=push)
-            except RegistryUnreachableError as error:
-                last = _more_telling(last, error)
+                return ask(endpoint)
+            except NoConnectionError as error:
+                failures.append(error)
             except RegistryError as error:
                 if not endpoint.is_mirror:
                     raise
-                last = error
-        raise last or RegistryUnreachableError(f"{reference.domain}: no such registry")
+                failures.insert(0, error)
+        raise failures[0] if failures else RegistryUnreachableError(f"{domain}: no registry")
 
     def _session(
         self,
@@ -311,11 +321,6 @@ def _worded(reference: Reference, *, is_push: bool = False) -> Iterator[None]:
                 f"manifest for {reference.familiar} not found: {error.reason}"
             ) from error
         raise
-
-
-def _more_telling(last: RegistryError | None, error: RegistryUnreachableError) -> RegistryError:
-    """Return the first of two: that plain HTTP does not work either tells nobody anything."""
-    return last or error
 
 
 def _domain_of(server: str) -> str:

@@ -29,6 +29,10 @@ class TransientError(RegistryUnreachableError):
         self.pause_seconds = pause_seconds
 
 
+class NoConnectionError(TransientError):
+    """Nobody who speaks the protocol answers there."""
+
+
 def pause_seconds(settings: RegistrySettings, failures: int, wanted: float = 0.0) -> float:
     """Return how long to wait after that many failures: doubling, with jitter."""
     longest = settings.longest_pause_seconds

@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 from toolkit.errors import DigestMismatchError, RegistryError, RegistryUnreachableError
-from toolkit.images.registry.retry import TransientError
+from toolkit.images.registry.retry import NoConnectionError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -256,4 +256,4 @@ def _failure(method: str, url: str, error: Exception) -> RegistryUnreachableErro
         if isinstance(cause, ssl.SSLCertVerificationError):
             return RegistryUnreachableError(f'{method} "{url}": {cause.verify_message}')
         cause = cause.__cause__ or cause.__context__
-    return TransientError(f'{method} "{url}": {error}')
+    return NoConnectionError(f'{method} "{url}": {error}')
