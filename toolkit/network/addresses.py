@@ -62,7 +62,7 @@ class AddressPool:
         # Rule 6.19: network address + 1 is never handed out, whoever the gateway is.
         self._skipped = {int(gateway) - base, 1}
         self._taken = {int(address) - base for address in taken if address in subnet}
-        self._cursor = self._wrapped(int(last) - base + 1) if last in subnet else self._first
+        self._cursor = self._wrapped(int(last) - base + 1) if last else self._first
         self._lock = threading.Lock()
 
     def reserve(self, wanted: Address | None = None) -> Address:
