@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CHUNK_BYTES: Final = 1024 * 1024
+_LEAST_SPARSE_BYTES: Final = 64 * 1024
+_MOST_SEGMENTS: Final = 16_384
 _O_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _GONE: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
 
@@ -89,6 +91,19 @@ def pack_changes(root_fd: int, changes: Iterable[Change], out: ByteSink) -> None
     for path in sorted(deleted):
         directory, slash, name = path.rpartition(b"/")
         out.write(format_member(Member(directory + slash + WHITEOUT_PREFIX + name, mode=0o600)))
+    out.write(END_OF_ARCHIVE)
+
+
+def pack_entry(entry: Entry, name: bytes, out: ByteSink) -> None:
+    """Write one thing that is no directory as an archive, by a name of its own.
+
+    Raises:
+        StorageError: It could not be read.
+    """
+    try:
+        _Packer(out, name, whiteouts=False).add(entry)
+    except OSError as error:
+        raise StorageError(f"cannot read {printable(name)!r}: {error.strerror}") from error
     out.write(END_OF_ARCHIVE)
 
 
@@ -177,8 +192,13 @@ class _Packer:
                 return
             member.size = member.stored_bytes = status.st_size
             member.xattrs = read_xattrs(file_fd)
+            segments = _segments(file_fd, status)
+            if segments is not None:
+                self._write_sparse(member, file_fd, segments)
+                return
             self.out.write(format_member(member))
             self._copy_content(file_fd, status.st_size)
+            self.out.write(padding(status.st_size))
         finally:
             os.close(file_fd)
 
@@ -191,7 +211,20 @@ class _Packer:
             piece = bytes(min(left, _CHUNK_BYTES))
             self.out.write(piece)
             left -= len(piece)
-        self.out.write(padding(size))
+
+    def _write_sparse(self, member: Member, file_fd: int, segments: list[tuple[int, int]]) -> None:
+        """Write a file with holes as GNU tar does (its manual, "Sparse Formats", 1.0)."""
+        numbers = [len(segments), *(number for segment in segments for number in segment)]
+        table = b"".join(b"%d\n" % number for number in numbers)
+        table += padding(len(table))
+        member.segments = segments
+        member.stored_bytes = len(table) + sum(length for _, length in segments)
+        self.out.write(format_member(member))
+        self.out.write(table)
+        for offset, length in segments:
+            os.lseek(file_fd, offset, os.SEEK_SET)
+            self._copy_content(file_fd, length)
+        self.out.write(padding(member.stored_bytes))
 
     def _add_special(self, entry: Entry, member: Member) -> None:
         mode = entry.status.st_mode
@@ -208,6 +241,28 @@ class _Packer:
             member.kind = tarformat.CHARACTER_DEVICE if character else tarformat.BLOCK_DEVICE
             member.device = (os.major(entry.status.st_rdev), os.minor(entry.status.st_rdev))
         self.out.write(format_member(member))
+
+
+def _segments(file_fd: int, status: os.stat_result) -> list[tuple[int, int]] | None:
+    """Return where a file's content is, the last one at its end; None for one without holes."""
+    size = status.st_size
+    if size < _LEAST_SPARSE_BYTES or status.st_blocks * 512 >= size:
+        return None
+    found: list[tuple[int, int]] = []
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(file_fd, at, os.SEEK_DATA)
+            at = min(os.lseek(file_fd, start, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break
+            return None
+        if start >= size or len(found) >= _MOST_SEGMENTS:
+            return None
+        found.append((start, at - start))
+    os.lseek(file_fd, 0, os.SEEK_SET)
+    return None if found == [(0, size)] else [*found, (size, 0)]
 
 
 def _is_opaque(dir_fd: int) -> bool:

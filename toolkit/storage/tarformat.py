@@ -271,6 +271,13 @@ def format_member(member: Member) -> bytes:
         extra[b"mtime"] = (b"%d.%09d" % (second, nanosecond)).rstrip(b"0").rstrip(b".")
     for name, value in sorted(member.xattrs.items()):
         extra[XATTR_PREFIX + name] = value
+    if member.segments is not None:
+        extra |= {
+            b"GNU.sparse.major": b"1",
+            b"GNU.sparse.minor": b"0",
+            b"GNU.sparse.name": member.name,
+            b"GNU.sparse.realsize": b"%d" % member.size,
+        }
     blocks = b""
     if extra:
         records = format_pax_records(extra)

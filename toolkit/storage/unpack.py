@@ -84,6 +84,9 @@ def unpack_tree(
     devices: bool = True,
     with_owner: bool | None = None,
     recipe: RecipeWriter | None = None,
+    below: bytes = b"",
+    keep_kinds: bool = False,
+    owner: tuple[int, int] | None = None,
 ) -> Unpacked:
     """Unpack an archive below *root_fd*, and nowhere else.
 
@@ -98,6 +101,10 @@ def unpack_tree(
         devices: False refuses device files.
         with_owner: Keep owners; None does so as root.
         recipe: Takes down what it needs to make the archive again; the caller finishes it.
+        below: A directory below the root, without links in its path: names begin
+            there, but links may lead to anywhere in the root.
+        keep_kinds: A directory is not replaced by another thing, nor the reverse.
+        owner: Whom everything is given to, whatever the archive says.
 
     Raises:
         UnsafeArchiveError: A member cannot or must not be made; it is named.
@@ -109,6 +116,7 @@ def unpack_tree(
     writer = _TreeWriter(root_fd, TarReader(stream, limits), whiteouts, limits.members)
     writer.allows_devices = devices
     writer.with_owner = keeps_owner
+    writer.below, writer.keeps_kinds, writer.owner = below, keep_kinds, owner
     with writer.opened():
         writer.write_all()
     return Unpacked(
@@ -133,6 +141,9 @@ class _TreeWriter:
         self._times: dict[bytes, int] = {}
         self.allows_devices = True
         self.with_owner = True
+        self.below = b""
+        self.keeps_kinds = False
+        self.owner: tuple[int, int] | None = None
         self.size_bytes = 0
         self.members = 0
         self.hides_all_below = False
@@ -165,8 +176,10 @@ class _TreeWriter:
         mark = Mark.PLAIN if self._whiteouts is Whiteouts.NONE else mark_of(member.name)
         if mark is Mark.IGNORED:
             return
-        path = clean_name(member.name)
+        path = self._path(member.name)
         parent, _, name = path.rpartition(b"/")
+        if self.owner is not None:
+            member.uid, member.gid = self.owner
         if not name:
             self._write_root(member)
             return
@@ -176,6 +189,8 @@ class _TreeWriter:
             raise UnsafeArchiveError(
                 printable(member.name), f"it needs more than the {self._most_members} files allowed"
             )
+        if self.keeps_kinds:
+            _check_kind(member, parent_fd, name)
         if mark is Mark.PLAIN:
             self._make(member, parent_fd, path, name)
         elif self._whiteouts is Whiteouts.KEEP:
@@ -185,6 +200,10 @@ class _TreeWriter:
             self.hides_all_below = self.hides_all_below or not parent
         else:
             self._make_whiteout(parent_fd, name[len(WHITEOUT_PREFIX) :])
+
+    def _path(self, name: bytes) -> bytes:
+        path = clean_name(name)
+        return self.below + b"/" + path if self.below and path else self.below or path
 
     def _write_root(self, member: Member) -> None:
         if member.kind != tarformat.DIRECTORY:
@@ -249,7 +268,7 @@ class _TreeWriter:
 
     def _make_hard_link(self, member: Member, parent_fd: int, path: bytes, name: bytes) -> None:
         try:
-            target = clean_name(member.link)
+            target = self._path(member.link)
         except UnsafeArchiveError:
             raise UnsafeArchiveError(
                 printable(member.name), "it is a hard link that leads out of the archive's root"
@@ -339,6 +358,18 @@ class _TreeWriter:
             finally:
                 os.close(dir_fd)
         self._times.clear()
+
+
+def _check_kind(member: Member, parent_fd: int, name: bytes) -> None:
+    try:
+        existing = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    is_directory = stat.S_ISDIR(existing.st_mode)
+    if is_directory and member.kind != tarformat.DIRECTORY:
+        raise UnsafeArchiveError(printable(member.name), "it would replace a directory")
+    if not is_directory and member.kind == tarformat.DIRECTORY:
+        raise UnsafeArchiveError(printable(member.name), "a directory would replace what is none")
 
 
 def _is_linkable(dir_fd: int, name: bytes) -> bool:
