@@ -333,11 +333,13 @@ def provoke(lab: Lab, image: str) -> None:
         assert lab.execute(container, "ls", "/marker").exit_code != 0
 
 
+_OPENING = "trace=open,openat,openat2,execve,pivot_root,setns,chroot,clone3,clone,fork,vfork"
+
+
 @contextmanager
-def traced(pids: list[int], target: Path) -> Iterator[None]:
+def traced(pids: list[int], target: Path, calls: str) -> Iterator[None]:
     """Trace processes and all that they fork, while the block runs."""
     words = [f"-p{pid}" for pid in pids]
-    calls = "trace=open,openat,openat2,execve,pivot_root,setns,chroot,clone3,clone,fork,vfork"
     with subprocess.Popen(
         ["strace", "-f", "-qq", "-o", str(target), "-e", calls, *words], stderr=subprocess.PIPE
     ) as tracer:
@@ -384,7 +386,7 @@ def test_nothing_is_opened_between_the_root_switch_and_the_program(
     """S-05 (CVE-2019-14271's twin): the list of what may be opened there is empty."""
     trace = tmp_path / "trace"
     with lab.image(*poisoned_members()) as image:
-        with traced(launcher_family(lab.engine), trace):
+        with traced(launcher_family(lab.engine), trace, _OPENING):
             provoke(lab, image)
         found, count = opens_behind_the_switch(trace.read_text())
         assert count >= len(FAILURES)

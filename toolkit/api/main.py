@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
@@ -61,11 +62,19 @@ def _prepare(log_level: str) -> None:
     if os.geteuid() != 0:
         raise NotRootError
     os.umask(_UMASK)  # of a container's files too, whoever starts the engine from where
+    _allow_most_files()
     logging.basicConfig(
         level=log_level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+
+
+def _allow_most_files() -> None:
+    """Take as many descriptors as the hard limit gives: each client and container needs some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # above fs.nr_open: what there is will do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(instance: Instance, environ: Mapping[str, str]) -> int:
