@@ -128,7 +128,7 @@ def types(c: Context) -> None:
 @task(
     help={
         "rounds": "how many times each peer starts a container",
-        "peers": "only these, separated by commas (ours,dockerd,podman,runc,crun,lxc)",
+        "peers": "only these, separated by commas (ours,ours-lxc,dockerd,podman,runc,crun,lxc)",
         "quick": "few rounds, to see that it works",
     }
 )

@@ -40,12 +40,12 @@ class Daemon:
 
 
 @contextmanager
-def private_engine() -> Iterator[Daemon]:
+def private_engine(name: str = INSTANCE_NAME) -> Iterator[Daemon]:
     """Run an engine of ours with an instance of its own."""
-    instance = Instance(name=INSTANCE_NAME)
+    instance = Instance(name=name)
     engine = EngineProcess(instance)
     if engine.find() is not None:
-        raise BenchError(f"an engine of instance {INSTANCE_NAME} runs already: another bench?")
+        raise BenchError(f"an engine of instance {name} runs already: another bench?")
     try:
         identity = engine.start()
         yield Daemon(socket_path=instance.socket_path, pid=identity.pid)

@@ -88,8 +88,12 @@ class ApiPeer(Peer):
     def start_daemon(self) -> Daemon:
         """Start a private engine, stopped by `close`."""
 
+    def wish(self) -> dict[str, object]:
+        """Return the create request of one container."""
+        return container_wish(_PROGRAM)
+
     def round(self) -> float:
-        wanted = container_wish(_PROGRAM)
+        wanted = self.wish()
         began = time.perf_counter()
         container = self.connection.json("POST", "/containers/create", wanted)["Id"]
         self.connection.send("POST", f"/containers/{container}/start")
@@ -107,8 +111,25 @@ class Ours(ApiPeer):
     name = "ours"
     program = "true"
 
+    instance_name = "tkbench"
+
     def start_daemon(self) -> Daemon:
-        return self.undo.enter_context(private_engine())
+        return self.undo.enter_context(private_engine(self.instance_name))
+
+
+class OursLxc(Ours):
+    """The same engine, its containers run by LXC."""
+
+    name = "ours-lxc"
+    program = "lxc-start"
+    instance_name = "tkbench-lxc"
+
+    def wish(self) -> dict[str, object]:
+        wanted = super().wish()
+        host = wanted["HostConfig"]
+        if not isinstance(host, dict):
+            raise TypeError(host)
+        return {**wanted, "HostConfig": {**host, "Runtime": "lxc"}}
 
 
 class Dockerd(ApiPeer):
@@ -246,7 +267,7 @@ class Lxc(CommandPeer):
         return [*base, "--", _PROGRAM]
 
 
-PEERS: tuple[type[Peer], ...] = (Ours, Dockerd, Podman, Runc, Crun, Lxc)
+PEERS: tuple[type[Peer], ...] = (Ours, OursLxc, Dockerd, Podman, Runc, Crun, Lxc)
 
 
 def container_wish(*command: str) -> dict[str, Any]:
