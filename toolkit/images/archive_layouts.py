@@ -145,7 +145,7 @@ def _entries(
         raise InvalidImageError("the index of the OCI layout is too deep or too long")
     for entry in entries:
         own = _name_of(entry) or name
-        kind = entry.get("mediaType")
+        kind = str(entry.get("mediaType"))
         if kind in _LISTS:
             content = _verified(staged, Descriptor.parse(entry))
             inner = parse_object(content, "an index", limit_bytes=_MOST_BYTES)

@@ -15,7 +15,7 @@ from toolkit.errors import DigestMismatchError
 from toolkit.images.archive_layouts import PlannedImage, plan_docker, plan_oci
 from toolkit.images.archive_old import is_old, plan_old
 from toolkit.images.archive_save import SavedImages
-from toolkit.images.archive_staging import StagedArchive, staged_archive, sweep_staging
+from toolkit.images.archive_staging import StagedArchive, staged_archive
 from toolkit.images.image import InvalidImageError
 from toolkit.images.progress import ProgressMessage, Teller
 from toolkit.storage.layer import ChainId, LayerNotFoundError, chain_id_of
@@ -45,7 +45,6 @@ class ImageArchives:
     def __init__(self, data_dir: Path, images: ImageStore, layers: LayerStore) -> None:
         self._staging_dir = data_dir / "loads"
         self._staging_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sweep_staging(self._staging_dir)
         self._images = images
         self._layers = layers
 
@@ -134,8 +133,7 @@ class ImageArchives:
     def _unpack(
         self, staged: StagedArchive, name: str, parent: ChainId | None, held: list[ChainId]
     ) -> None:
-        with staged.opened(name) as file:
-            held.append(self._layers.unpack(file, parent).chain_id)
+        held.append(self._layers.unpack(staged.opened(name), parent).chain_id)
 
     def _register(self, planned: PlannedImage, teller: Teller) -> Image:
         image = self._images.create(planned.content)

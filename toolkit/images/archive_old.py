@@ -115,7 +115,7 @@ def _repositories(
         if not isinstance(tags, dict):
             raise InvalidImageError("repositories is not an object of objects")
         for tag, image_id in tags.items():
-            if image_id not in documents:
+            if not isinstance(image_id, str) or image_id not in documents:
                 raise InvalidImageError(f"repositories names an image that is not there: {tag!r}")
             found.setdefault(image_id, []).append(_reference(repository, tag))
     return found

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The members of an archive of images, put aside so that they can be read in any order.
 
-A member's name is only ever looked up, never given to the file system: files
-are called by numbers. What a file is to be is `archive_layouts`' and `archive_old`'s.
+A member's name is only ever looked up, never given to the file system: all
+files lie in one that has no name, so a crash leaves nothing. What a file is to
+be is `archive_layouts`' and `archive_old`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import StorageError, UnsafeArchiveError
 from toolkit.images.image import InvalidImageError
@@ -21,13 +21,14 @@ from toolkit.storage import tarformat
 from toolkit.storage.compression import PlainStream
 from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.names import clean_name, printable
-from toolkit.storage.opened import opened_directories
 from toolkit.storage.tarreader import TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from toolkit.storage.compression import ByteSource
+    from toolkit.storage.tarformat import Member
 
 MOST_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 _MOST_MEMBERS: Final = 20_000
@@ -35,15 +36,38 @@ _MOST_LINKS: Final = 8
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
-class StagedArchive:
-    """The files of one archive, by name."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a file is in the spool."""
 
-    def __init__(self, directory: Path) -> None:
-        self._dir = directory
-        self._files: dict[bytes, Path] = {}
+    offset: int
+    size: int
+
+
+class StagedFile:
+    """One file of the archive, read from its beginning."""
+
+    def __init__(self, spool_fd: int, place: _Place) -> None:
+        self._spool_fd = spool_fd
+        self._position = place.offset
+        self._end = place.offset + place.size
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to *size* bytes, none at the end."""
+        chunk = os.pread(self._spool_fd, min(size, self._end - self._position), self._position)
+        self._position += len(chunk)
+        return chunk
+
+
+class StagedArchive:
+    """The files of one archive, by name, in one nameless file on disk."""
+
+    def __init__(self, spool_fd: int) -> None:
+        self._spool_fd = spool_fd
+        self._files: dict[bytes, _Place] = {}
         self._links: dict[bytes, bytes] = {}
-        self._digests: dict[Path, str] = {}
-        self._plain_digests: dict[Path, str] = {}
+        self._digests: dict[_Place, str] = {}
+        self._plain_digests: dict[_Place, str] = {}
 
     def take(self, stream: ByteSource, limits: ArchiveLimits) -> None:
         """Put all members aside.
@@ -52,10 +76,10 @@ class StagedArchive:
             UnsafeArchiveError: It is no archive, or asks for too much.
         """
         reader = TarReader(PlainStream(stream, limit_bytes=limits.stream_bytes), limits)
-        for number, member in enumerate(reader):
+        for member in reader:
             name = clean_name(member.name)
             if member.kind == tarformat.REGULAR:
-                self._take_file(reader, name, self._dir / str(number))
+                self._take_file(reader, member, name)
             elif member.kind == tarformat.SYMLINK:
                 self._links[name] = _joined(name.rpartition(b"/")[0], member.link)
             elif member.kind == tarformat.HARD_LINK:
@@ -73,19 +97,17 @@ class StagedArchive:
         """Tell whether a file is there, itself or by a link."""
         return self._find(name) is not None
 
-    @contextmanager
-    def opened(self, name: str) -> Iterator[BinaryIO]:
-        """Give a file to be read.
+    def opened(self, name: str) -> StagedFile:
+        """Return a file to be read.
 
         Raises:
             InvalidImageError: It is not there.
         """
-        with self._path(name).open("rb") as file:
-            yield file
+        return StagedFile(self._spool_fd, self._place(name))
 
     def size(self, name: str) -> int:
         """Return a file's length."""
-        return self._path(name).stat().st_size
+        return self._place(name).size
 
     def document(self, name: str) -> bytes:
         """Return the content of a small file.
@@ -93,22 +115,21 @@ class StagedArchive:
         Raises:
             InvalidImageError: It is not there, or not small.
         """
-        with self.opened(name) as file:
-            content = file.read(MOST_DOCUMENT_BYTES + 1)
-        if len(content) > MOST_DOCUMENT_BYTES:
+        if self.size(name) > MOST_DOCUMENT_BYTES:
             raise InvalidImageError(
                 f"{_shown(name)} is longer than the {MOST_DOCUMENT_BYTES} bytes allowed"
             )
-        return content
+        return b"".join(_chunks(self.opened(name)))
 
     def digest(self, name: str) -> str:
         """Return a file's digest as it is."""
-        path = self._path(name)
-        if path not in self._digests:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._digests[path] = f"sha256:{digest}"
-        return self._digests[path]
+        place = self._place(name)
+        if place not in self._digests:
+            digest = hashlib.sha256()
+            for chunk in _chunks(self.opened(name)):
+                digest.update(chunk)
+            self._digests[place] = f"sha256:{digest.hexdigest()}"
+        return self._digests[place]
 
     def plain_digest(self, name: str, limits: ArchiveLimits) -> str:
         """Return the digest of a layer's archive, uncompressed.
@@ -116,31 +137,30 @@ class StagedArchive:
         Raises:
             UnsafeArchiveError: It cannot be uncompressed, or is too much then.
         """
-        path = self._path(name)
-        if path not in self._plain_digests:
-            with path.open("rb") as file:
-                stream = PlainStream(file, limit_bytes=limits.stream_bytes)
-                stream.drain()
-            self._plain_digests[path] = stream.digest
-        return self._plain_digests[path]
+        place = self._place(name)
+        if place not in self._plain_digests:
+            stream = PlainStream(self.opened(name), limit_bytes=limits.stream_bytes)
+            stream.drain()
+            self._plain_digests[place] = stream.digest
+        return self._plain_digests[place]
 
-    def _take_file(self, reader: TarReader, name: bytes, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        file_fd = os.open(path, flags, 0o600)
-        try:
-            reader.copy_content(file_fd)
-        finally:
-            os.close(file_fd)
+    def _take_file(self, reader: TarReader, member: Member, name: bytes) -> None:
+        if member.segments is not None:
+            raise UnsafeArchiveError(
+                printable(member.name), "an archive of images holds no sparse files"
+            )
+        offset = os.lseek(self._spool_fd, 0, os.SEEK_CUR)
+        reader.copy_content(self._spool_fd)
         self._links.pop(name, None)
-        self._files[name] = path
+        self._files[name] = _Place(offset, member.size)
 
-    def _path(self, name: str) -> Path:
-        path = self._find(name)
-        if path is None:
+    def _place(self, name: str) -> _Place:
+        place = self._find(name)
+        if place is None:
             raise InvalidImageError(f"the archive has no file {_shown(name)}")
-        return path
+        return place
 
-    def _find(self, name: str) -> Path | None:
+    def _find(self, name: str) -> _Place | None:
         try:
             key = clean_name(name.encode())
         except (UnsafeArchiveError, UnicodeEncodeError):
@@ -160,11 +180,11 @@ def staged_archive(directory: Path, stream: ByteSource) -> Iterator[StagedArchiv
         UnsafeArchiveError: It is no archive, or asks for too much.
         StorageError: There is no room.
     """
-    with tempfile.TemporaryDirectory(dir=directory, prefix="load.") as name:
-        staged = StagedArchive(Path(name))
-        with opened_directories([Path(name)]) as (dir_fd,):
-            unpacked_bytes = ArchiveLimits.for_directory(dir_fd).unpacked_bytes
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as spool:
+        spool_fd = spool.fileno()
+        unpacked_bytes = ArchiveLimits.for_directory(spool_fd).unpacked_bytes
         limits = ArchiveLimits(unpacked_bytes=unpacked_bytes, members=_MOST_MEMBERS)
+        staged = StagedArchive(spool_fd)
         try:
             staged.take(stream, limits)
         except OSError as error:
@@ -172,10 +192,9 @@ def staged_archive(directory: Path, stream: ByteSource) -> Iterator[StagedArchiv
         yield staged
 
 
-def sweep_staging(directory: Path) -> None:
-    """Remove what a crash left."""
-    for path in directory.glob("load.*"):
-        shutil.rmtree(path)
+def _chunks(file: StagedFile) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
 
 
 def _joined(directory: bytes, link: bytes) -> bytes:

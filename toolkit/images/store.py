@@ -94,7 +94,7 @@ class ImageStore:
             InvalidReferenceError: The name cannot be given to an image.
             UnsafeArchiveError: The archive is none, or would leave its root.
         """
-        name = _taggable(reference) if reference else None
+        name = taggable(reference) if reference else None
         layer = self._layers.unpack(stream, None, limits)
         try:
             now = format_time(datetime.now(UTC))
@@ -193,7 +193,7 @@ class ImageStore:
             ImageNotFoundError: There is no such image.
             InvalidReferenceError: The text is no name, or has a digest.
         """
-        reference = _taggable(reference_text)
+        reference = taggable(reference_text)
         with self._lock:
             self.get(image_id)
             self._tags.tags[reference.canonical] = image_id
@@ -314,7 +314,12 @@ class ImageStore:
         self._images[image.id] = image
 
 
-def _taggable(text: str) -> Reference:
+def taggable(text: str) -> Reference:
+    """Return the whole name that a text gives to an image.
+
+    Raises:
+        InvalidReferenceError: It is no name, or has a digest.
+    """
     reference = Reference.parse(text)
     if reference.digest is not None:
         raise InvalidReferenceError("refusing to create a tag with a digest reference")

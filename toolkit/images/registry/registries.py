@@ -254,10 +254,7 @@ class Registries:
     def _at_first(
         self, domain: str, ask: Callable[[Endpoint], _Result], *, push: bool = False
     ) -> _Result:
-        """Return what the first endpoint gives; another is asked if nobody is at the one.
-
-        That nobody speaks plain HTTP there either is told to no one.
-        """
+        """Return what the first endpoint gives; another is asked if nobody is at the one."""
         failures: list[RegistryError] = []
         for endpoint in endpoints_of(domain, self._settings, push=push):
             is_plain = endpoint.url.startswith("http:")
@@ -270,8 +267,8 @@ class Registries:
             except RegistryError as error:
                 if not endpoint.is_mirror:
                     raise
-                failures.insert(0, error)
-        raise failures[0] if failures else RegistryUnreachableError(f"{domain}: no registry")
+                failures.append(error)
+        raise failures[-1] if failures else RegistryUnreachableError(f"{domain}: no registry")
 
     def _session(
         self,
