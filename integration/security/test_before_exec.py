@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -313,7 +313,7 @@ def poisoned_members() -> list[Member]:
     ]
 
 
-FAILURES = {
+FAILURES: dict[str, dict[str, Any]] = {
     "missing program": {"command": ["/no/such"]},
     "not executable": {"command": ["/etc/passwd"]},
     "bad user": {"command": ["true"], "User": "no-such-user"},

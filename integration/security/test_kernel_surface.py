@@ -80,7 +80,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 def installed_filters(pid: int) -> list[bytes]:
     """Return the filters of a process as the kernel has them (appendix A)."""
-    filters = []
+    filters: list[bytes] = []
     with stopped(pid):
         for index in itertools.count():
             try:
