@@ -175,6 +175,23 @@ class NetlinkSocket:
             found = list(self._dumped(sequence, message))
         return iter(found)
 
+    def query(self, message: Message) -> bytes | None:
+        """Return the one answer to a request; None where an accepted error came instead."""
+        answer: bytes | None = None
+        with self._lock:
+            sequence = self._send([message])
+            while True:
+                for kind, answers, body in _split(self._socket.recv(_BUFFER_BYTES)):
+                    if answers != sequence:
+                        continue
+                    if kind != _NLMSG_ERROR:
+                        answer = body
+                        continue
+                    error = _error_of(body, message)
+                    if error:
+                        raise error
+                    return answer
+
     def receive(self) -> list[tuple[int, bytes]]:
         """Return the multicast messages that have come; never waits.
 

@@ -122,7 +122,12 @@ class NetworkStack:
 
     def link(self, name: str) -> Link | None:
         """Return the link of that name, if there is one."""
-        return next((link for link in self.links() if link.name == name), None)
+        body = _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, name)
+        gone = frozenset({errno.ENODEV})
+        found = self._netlink.query(
+            Message(_RTM_GETLINK, body, call="look up link", subject=name, accepted_errors=gone)
+        )
+        return _link(found) if found else None
 
     def create_bridge(self, name: str, *, mac: str, mtu: int) -> None:
         """Make a bridge, down and without address; addresses on it are given, never made up.
@@ -191,6 +196,11 @@ class NetworkStack:
         """Bring a link up."""
         self._set(index, b"", "set link up", _IFF_UP)
 
+    def set_down(self, index: int) -> None:
+        """Take a link down; its routes go with it."""
+        body = _IFINFO.pack(0, 0, index, 0, _IFF_UP)
+        self._netlink.request(Message(_RTM_SETLINK, body, 0, "set link down", str(index)))
+
     def set_alias(self, index: int, alias: str) -> None:
         """Leave a text on a link, by which it is found again."""
         self._set(index, text(_IFLA_IFALIAS, alias), "set alias")
@@ -204,7 +214,7 @@ class NetworkStack:
         self._set(index, number(_IFLA_MTU, mtu), "set mtu")
 
     def rename(self, index: int, name: str) -> None:
-        """Give a link another name; it may be up."""
+        """Give a link another name; kernels before 6.2 want it down."""
         self._set(index, text(_IFLA_IFNAME, name), "rename link")
 
     def set_hairpin(self, index: int) -> None:
