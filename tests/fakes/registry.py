@@ -72,6 +72,7 @@ class FakeRegistry:
         self.accepted = ""
         self.login = ""
         self.page = 0
+        self.upload_location: str | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -287,7 +288,9 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 number = f"u{len(self.fake.uploads)}"
                 self.fake.uploads[number] = bytearray()
-                where = f"/v2/{name}/blobs/uploads/{number}?state=x"
+                where = self.fake.upload_location
+                if where is None:
+                    where = f"/v2/{name}/blobs/uploads/{number}?state=x"
                 self._reply(202, b"", {"Location": where})
         elif self.command == "PATCH":
             self.fake.uploads[upload] += body

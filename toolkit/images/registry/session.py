@@ -12,7 +12,7 @@ import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from toolkit.errors import (
     DigestMismatchError,
@@ -26,6 +26,7 @@ from toolkit.images.registry.authorization import Authorizer
 from toolkit.images.registry.challenge import parse_challenges
 from toolkit.images.registry.manifest import ACCEPTED, RemoteManifest
 from toolkit.images.registry.retry import retried
+from toolkit.images.registry.transport import joined_url
 from toolkit.images.strictjson import parse_object
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Session:
         """
         self.check()
         url = f"{self.endpoint.url}/v2/"
-        with self._send("GET", url) as answer:
+        with self._send("GET", url, headers=self._authorization()) as answer:
             answer.body(self.transport.settings.most_answer_bytes)
         if answer.status != _OK:
             raise RegistryAuthError(f"{url}: unauthorized: incorrect username or password")
@@ -221,7 +222,7 @@ class Session:
         if not isinstance(tags, list):
             raise InvalidImageError("the list of tags is no list")
         match = _NEXT_PAGE.match(link[: _SHOWN * 10])
-        following = urljoin(url, match[1]) if match else ""
+        following = joined_url(url, match[1]) if match else ""
         if following and not self._is_own(following):
             raise RegistryError(f"{url}: the next page is at another host")
         return [tag for tag in tags if isinstance(tag, str) and _is_tag(tag)], following
@@ -281,7 +282,7 @@ class Session:
     def _location(self, answer: Answer) -> str:
         """Return where an upload goes on."""
         location = answer.headers.get("Location", "")
-        target = urljoin(answer.url, location)
+        target = joined_url(answer.url, location)
         parts = urlsplit(target)
         downgrade = answer.url.startswith("https:") and parts.scheme != "https"
         if not location or downgrade or parts.scheme not in {"http", "https"} or parts.username:

@@ -141,7 +141,7 @@ class Transport:
             if answer.status not in _REDIRECTS or method not in {"GET", "HEAD"} or not location:
                 return self._usable(answer)
             answer.close()
-            target = urljoin(url, location)
+            target = joined_url(url, location)
             if self._is_elsewhere(url, target):
                 sent.pop("Authorization", None)
             url = target
@@ -239,6 +239,18 @@ class Transport:
         name = f"{scheme}_proxy"
         proxy = environ.get(name) or environ.get(name.upper()) or ""
         return proxy if "://" in proxy or not proxy else f"http://{proxy}"
+
+
+def joined_url(url: str, location: str) -> str:
+    """Return where an answer from *url* points to.
+
+    Raises:
+        RegistryError: To nothing that is an address.
+    """
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise RegistryError(f"{url}: points to {location[:200]!r}") from error
 
 
 def _split(url: str) -> urllib.parse.SplitResult:
