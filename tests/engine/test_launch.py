@@ -56,7 +56,9 @@ def context(tmp_path: Path) -> LaunchContext:
         rootfs=FakeRootfs(lower_dirs=(Path("/l/1"), Path("/l/2"))),
         volumes=VolumeDirectories(instance.data_dir),
         limits=HostLimits(),
-        seccomp_program=lambda kept: f"/filters/{len(kept)}.bpf",
+        seccomp_program=lambda kept, _: f"/filters/{len(kept)}.bpf",
+        pid_of=lambda _: 4711,
+        init_program=lambda: Path("/run/t/init"),
     )
 
 

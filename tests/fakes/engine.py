@@ -57,7 +57,7 @@ class World:
             images=images,
             cgroups=self.cgroups,
             boot_id=self.boot_id,
-            seccomp_program=lambda kept: f"/filters/{len(kept)}.bpf",
+            seccomp_program=lambda kept, _: f"/filters/{len(kept)}.bpf",
         )
 
     @asynccontextmanager

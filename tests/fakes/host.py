@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StorageError
+from toolkit.kernel.cgroup_stats import CgroupStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,6 +79,9 @@ class FakeCgroup:
 
     def pids(self) -> list[int]:
         return []
+
+    def stats(self) -> CgroupStats:
+        return CgroupStats(pids_current=1)
 
     def remove(self) -> None:
         self.calls.append("remove")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from toolkit.config import Instance
+    from toolkit.engine.commit import CommitOptions
     from toolkit.engine.events import Event
     from toolkit.engine.images import RemovedImage
     from toolkit.engine.info import EngineInfo
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
         Limits,
         RestartPolicy,
     )
+    from toolkit.engine.tree import CopyOptions, PathStat
     from toolkit.engine.waiters import WaitResult
     from toolkit.images.image import Image
     from toolkit.kernel.cgroup_stats import CgroupStats
     from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
+    from toolkit.storage.changes import Change
 
 
 class Container(Protocol):
@@ -88,6 +91,24 @@ class Container(Protocol):
 
     async def rw_size_bytes(self) -> int:
         """Return what its own layer takes."""
+
+    async def changes(self) -> Sequence[Change]:
+        """Return what differs from its image."""
+
+    async def export(self) -> AsyncGenerator[bytes, None]:
+        """Return its tree as a tar."""
+
+    async def stat_path(self, path: str) -> PathStat:
+        """Return what is at a path of it."""
+
+    async def copy_out(self, path: str) -> tuple[PathStat, AsyncGenerator[bytes, None]]:
+        """Return what is at a path of it, and it as a tar."""
+
+    async def copy_in(self, path: str, stream: BinaryIO, options: CopyOptions) -> None:
+        """Unpack a tar in a directory of it."""
+
+    async def commit(self, options: CommitOptions) -> Image:
+        """Make an image of what it has changed."""
 
     async def pids(self) -> list[int]:
         """Return its processes on the host."""

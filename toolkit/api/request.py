@@ -162,10 +162,16 @@ class Request:
         while part := await self.wire.receive_body():
             yield part
 
-    async def stream(self, content_type: str = JSON, *, status: int = 200) -> ResponseStream:
+    async def stream(
+        self,
+        content_type: str = JSON,
+        *,
+        status: int = 200,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> ResponseStream:
         """Send the head of a streamed response now, and return where to write the rest."""
         self.has_answered = True
-        await self.wire.send_head(status, [("Content-Type", content_type)])
+        await self.wire.send_head(status, [("Content-Type", content_type), *headers])
         return ResponseStream(self.wire)
 
     async def hijack(self, content_type: str, *, data_follows: bool) -> tuple[int, bytes]:

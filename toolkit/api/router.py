@@ -72,6 +72,11 @@ def post(pattern: str, handler: Handler, *, cancels: bool = False) -> Route:
     return Route(method="POST", pattern=pattern, handler=handler, cancels=cancels)
 
 
+def put(pattern: str, handler: Handler) -> Route:
+    """Return a route that takes a file."""
+    return Route(method="PUT", pattern=pattern, handler=handler, cancels=False)
+
+
 def delete(pattern: str, handler: Handler) -> Route:
     """Return a route that removes."""
     return Route(method="DELETE", pattern=pattern, handler=handler, cancels=False)

@@ -5,8 +5,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from toolkit.api.router import Route, delete, get, head, post
-from toolkit.api.routes import containers, execs, images, networks, processes, streams, system
+from toolkit.api.router import Route, delete, get, head, post, put
+from toolkit.api.routes import (
+    archives,
+    containers,
+    execs,
+    images,
+    networks,
+    processes,
+    streams,
+    system,
+)
 from toolkit.api.routes.unavailable import unavailable
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -26,10 +35,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     get("/containers/{name}/logs", streams.logs),
     get("/containers/{name}/top", processes.top),
     get("/containers/{name}/stats", processes.stats),
-    get("/containers/{name}/changes", unavailable("listing a container's changes is")),
-    get("/containers/{name}/export", unavailable("exporting a container is")),
-    get("/containers/{name}/archive", unavailable("copying out of a container is")),
-    head("/containers/{name}/archive", unavailable("copying out of a container is")),
+    get("/containers/{name}/changes", archives.changes),
+    get("/containers/{name}/export", archives.export),
+    get("/containers/{name}/archive", archives.copy_out),
+    head("/containers/{name}/archive", archives.stat_path),
+    put("/containers/{name}/archive", archives.copy_in),
     get("/containers/{name}/attach/ws", unavailable("attaching through a websocket is")),
     post("/containers/{name}/start", containers.start),
     post("/containers/{name}/stop", containers.stop),
@@ -61,7 +71,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     post("/images/{name:*}/tag", images.tag),
     post("/images/{name:*}/push", unavailable("pushing is")),
     delete("/images/{name:*}", images.remove),
-    post("/commit", unavailable("committing a container is")),
+    post("/commit", archives.commit),
     post("/build", unavailable("building is")),
     # networks and volumes
     get("/networks", networks.list_),

@@ -7,9 +7,10 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.engine.ports import Parts
+from toolkit.engine.seccomp_choice import read_profile
 from toolkit.errors import KernelFeatureMissingError
 from toolkit.images.store import ImageStore
 from toolkit.kernel.cgroups import CgroupHost
@@ -60,8 +61,18 @@ class FilterPrograms:
         self._dir = instance.run_dir / "seccomp"
         self._paths: dict[frozenset[str], str] = {}
 
-    def path_for(self, capabilities: frozenset[str]) -> str:
-        """Return the file of the filter for *capabilities*; empty without filters."""
+    def path_for(self, capabilities: frozenset[str], profile: str = "") -> str:
+        """Return the file of the filter for *capabilities*; empty without filters.
+
+        Args:
+            capabilities: What the container keeps.
+            profile: A person's own, in docker's words; empty for ours.
+
+        Raises:
+            KernelFeatureMissingError: A profile of their own cannot be had here.
+        """
+        if profile:
+            return self._write_program(read_profile(profile, capabilities))
         path = self._paths.get(capabilities)
         if path is None:
             path = self._paths[capabilities] = self._write(capabilities)
@@ -72,10 +83,13 @@ class FilterPrograms:
             _log.warning("this kernel has no seccomp filters: containers run without")
             return ""
         try:
-            program = compile_filter(default_profile(capabilities), self._cache_dir)
+            return self._write_program(default_profile(capabilities))
         except KernelFeatureMissingError as error:
             _log.warning("containers run without a seccomp filter: %s", error)
             return ""
+
+    def _write_program(self, profile: dict[str, Any]) -> str:
+        program = compile_filter(profile, self._cache_dir)
         self._dir.mkdir(mode=0o700, exist_ok=True)
         path = self._dir / f"{hashlib.sha256(program).hexdigest()}.bpf"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")

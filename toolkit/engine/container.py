@@ -20,9 +20,9 @@ from toolkit.engine.limits import check_limits, downgraded, resources
 from toolkit.engine.logs import LogSelection, read_log
 from toolkit.engine.model import State
 from toolkit.engine.names import checked_name
-from toolkit.engine.program import ContainerProgram
 from toolkit.engine.replay import replay_log
 from toolkit.engine.signals import parse_signal
+from toolkit.engine.tree import ContainerTree
 from toolkit.errors import (
     BackendError,
     ConflictError,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from toolkit.engine.model import ExecId, Limits, RestartPolicy
     from toolkit.engine.ports import RunningProgram
     from toolkit.engine.waiters import WaitResult
+    from toolkit.kernel.cgroup_stats import CgroupStats
     from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
 
@@ -48,7 +49,7 @@ _KILL_SECONDS: Final = 10.0
 _LARGEST_SIZE: Final = 0xFFFF
 
 
-class Container(ContainerProgram):
+class Container(ContainerTree):
     """A container of this engine: its record, and what can be done with it."""
 
     @property
@@ -208,6 +209,20 @@ class Container(ContainerProgram):
         """
         self._running_program()
         return await self._context.on_host(self._context.cgroup(self.record.id).pids)
+
+    async def stats(self) -> CgroupStats:
+        """Return what its control group uses and has used.
+
+        Raises:
+            NotRunningError: It does not run.
+        """
+        program = self._running_program()
+        try:
+            return await self._context.on_host(self._context.cgroup(self.record.id).stats)
+        except ToolkitError as error:
+            if await self._has_ended(program):
+                raise NotRunningError(self.record.id) from error
+            raise
 
     @property
     def exec_ids(self) -> list[ExecId]:

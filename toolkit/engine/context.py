@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from toolkit.engine.files import ContainerFiles
 from toolkit.engine.index import Index
+from toolkit.engine.inits import provided_init
 from toolkit.engine.launch import LaunchContext
+from toolkit.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -87,4 +89,20 @@ class EngineContext:
             volumes=self.volumes,
             limits=self.limits,
             seccomp_program=self.parts.seccomp_program,
+            pid_of=self._pid_of,
+            init_program=lambda: provided_init(self.instance.run_dir),
         )
+
+    def _pid_of(self, container_id: str) -> int:
+        """Return the process of a container that runs.
+
+        Raises:
+            ContainerNotFoundError: It is gone.
+            ConflictError: It does not run.
+        """
+        state = self.index.find(container_id).record.state
+        if not state.pid:
+            raise ConflictError(
+                f"cannot join the namespaces of a non running container: {container_id}"
+            )
+        return state.pid

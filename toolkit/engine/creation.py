@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.index import SHORT_ID_LENGTH
+from toolkit.engine.inits import find_static_init
 from toolkit.engine.launch import planned_rlimits
 from toolkit.engine.limits import check_limits, downgraded
 from toolkit.engine.loglimits import check_log_options
@@ -26,6 +27,7 @@ from toolkit.engine.model import ContainerId, ContainerRecord, ImageId
 from toolkit.engine.mounts import resolve_mounts
 from toolkit.engine.names import checked_name
 from toolkit.engine.security import SecurityChoice
+from toolkit.engine.sharing import resolved_sharing, shared_with
 from toolkit.engine.validation import check_spec
 from toolkit.errors import InvalidRequestError
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _ID_BYTES: Final = 32
 _PROXIED_MODES: Final = frozenset(("", "default", "bridge"))
 _NO_NETWORK: Final = "networking is not available yet: the container gets only a loopback interface"
+_OF_OTHERS: Final = frozenset(("pid_mode", "ipc_mode"))
 _HOST_OR_OWN: Final = {
     "pid_mode": ("", "host", "private"),
     "ipc_mode": ("", "host", "private", "shareable", "none"),
@@ -86,13 +89,17 @@ def _settled(
     context: EngineContext, spec: ContainerSpec, container_id: ContainerId
 ) -> tuple[ContainerSpec, list[str]]:
     """Return a checked request with its defaults filled in, and the warnings."""
+    spec = resolved_sharing(spec, lambda text: context.index.find(text).record)
     spec = replace(spec, hostname=spec.hostname or _default_host_name(spec, container_id))
     check_spec(spec)
     check_limits(spec.limits)
     check_log_options(spec.host.log_options)
-    SecurityChoice.of(spec.host)
+    security = SecurityChoice.of(spec.host)
     _check_modes(spec.host)
+    if spec.host.init:
+        find_static_init()
     limits, warnings = downgraded(spec.limits, context.limits)
+    warnings += security.warnings
     warnings += planned_rlimits(spec.host.ulimits)[1]
     if spec.host.network_mode in _PROXIED_MODES and not spec.network_disabled:
         warnings.append(_NO_NETWORK)
@@ -149,13 +156,13 @@ def _default_host_name(spec: ContainerSpec, container_id: ContainerId) -> str:
 
 def _check_modes(host: HostOptions) -> None:
     mode = host.network_mode
-    if mode not in {*_PROXIED_MODES, "none", "host"}:
+    if mode not in {*_PROXIED_MODES, "none", "host"} and not shared_with(mode):
         raise InvalidRequestError(
             f"network mode {mode[:80]!r} is not available yet: use none or host"
         )
     for option, known in _HOST_OR_OWN.items():
         value = str(getattr(host, option))
-        if value not in known:
+        if value not in known and not (option in _OF_OTHERS and shared_with(value)):
             raise InvalidRequestError(
                 f"{option.replace('_', ' ')} {value[:80]!r} is not available: "
                 f"use one of {', '.join(word or '(nothing)' for word in known)}"

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from toolkit.engine.inits import TARGET as INIT_TARGET
+from toolkit.engine.inits import init_arguments
 from toolkit.engine.limits import HostLimits, resources
 from toolkit.engine.loglimits import log_limits
 from toolkit.engine.security import SecurityChoice
+from toolkit.engine.sharing import has_own_network, namespaces_of, shared_with
 from toolkit.errors import InvalidRequestError
 from toolkit.kernel.capabilities import CAPABILITIES
 from toolkit.kernel.rlimits import hard_limits, most_open_files, parse_rlimit, plan_rlimits
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 DEFAULT_LOG_BYTES: Final = 0  # docker's: one file that grows
 DEFAULT_LOG_FILES: Final = 1
 _ETC_OPTIONS: Final = ["bind", "rw", "nosuid", "nodev", "noexec", "rprivate"]
-_SHARED_BY: Final = {"pid": "pid_mode", "ipc": "ipc_mode", "uts": "uts_mode"}
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -46,7 +48,9 @@ class LaunchContext:
 
     Attributes:
         cgroup: Path of the container's control group below each hierarchy's root.
-        seccomp_program: Returns the path of the compiled default filter; empty for none.
+        seccomp_program: Returns the path of the compiled filter; empty for none.
+        pid_of: Returns the process of another container, which has to run.
+        init_program: Returns our copy of an init program.
     """
 
     instance_name: str
@@ -55,7 +59,9 @@ class LaunchContext:
     rootfs: Rootfs
     volumes: VolumeDirectories
     limits: HostLimits
-    seccomp_program: Callable[[frozenset[str]], str]
+    seccomp_program: Callable[[frozenset[str], str], str]
+    pid_of: Callable[[str], int]
+    init_program: Callable[[], Path]
 
 
 def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
@@ -86,10 +92,12 @@ def launch_document(record: ContainerRecord, context: LaunchContext) -> Document
     document["hostname"] = spec.hostname
     document["domainname"] = spec.domainname
     document["mounts"] = [
-        *_default_mounts(record),
+        *_default_mounts(record, context),
         *_etc_mounts(record, context.files),
         *(_mount(mount, context.volumes) for mount in record.mounts),
     ]
+    if host.init:
+        _put_init_before(document, context.init_program())
     _fill_linux(document["linux"], record, context, security)
     document["annotations"] = _annotations(record, context, security)
     return document
@@ -182,14 +190,9 @@ def _fill_linux(
     linux: Document, record: ContainerRecord, context: LaunchContext, security: SecurityChoice
 ) -> None:
     host = record.spec.host
-    shared = {kind for kind, option in _SHARED_BY.items() if str(getattr(host, option)) == "host"}
-    if host.network_mode == "host":
-        shared.add("network")
-    if host.cgroupns_mode == "host":
-        shared.add("cgroup")
-    linux["namespaces"] = [{"type": kind} for kind in defaults.NAMESPACES if kind not in shared]
+    linux["namespaces"] = namespaces_of(host, context.pid_of)
     linux["cgroupsPath"] = context.cgroup
-    sysctls = {} if "network" in shared else defaults.default_sysctls()
+    sysctls = defaults.default_sysctls() if has_own_network(host) else {}
     linux["sysctl"] = {**sysctls, **host.sysctls}
     rules = linux["resources"]["devices"]
     linux["resources"] = resources(record.spec.limits, context.limits)
@@ -233,7 +236,7 @@ def _annotations(
         found["toolkit.lxc.unsafe"] = os.environ.get("TOOLKIT_LXC_UNSAFE", "")
     if security.has_filter:
         kept = frozenset(capabilities_of(spec.host))
-        found["toolkit.seccomp.program"] = context.seccomp_program(kept)
+        found["toolkit.seccomp.program"] = context.seccomp_program(kept, security.profile)
     return found
 
 
@@ -255,16 +258,23 @@ def _plain_value(value: Any) -> Any:
             return value
 
 
-def _default_mounts(record: ContainerRecord) -> list[Document]:
+def _default_mounts(record: ContainerRecord, context: LaunchContext) -> list[Document]:
     host = record.spec.host
     taken = {mount.target for mount in record.mounts}
+    peer = shared_with(host.ipc_mode)
+    if peer:
+        taken.add("/dev/shm")  # noqa: S108 - a path inside the container
     if host.ipc_mode in {"host", "none"}:
         taken |= {"/dev/shm"} if host.ipc_mode == "none" else {"/dev/shm", "/dev/mqueue"}  # noqa: S108 - a path inside the container
     mounts = defaults.default_mounts(
         shm_size_bytes=host.shm_size_bytes or defaults.DEFAULT_SHM_BYTES, privileged=host.privileged
     )
     if host.ipc_mode == "host":
-        mounts += [_bind(path, path, ["bind", "rprivate"]) for path in ("/dev/shm", "/dev/mqueue")]  # noqa: S108 - a path inside the container
+        shared = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - the host's own
+        mounts += [_bind(path, path, ["bind"]) for path in shared if Path(path).is_dir()]
+    if peer:
+        source = f"/proc/{context.pid_of(peer)}/root/dev/shm"
+        mounts.append(_bind(source, "/dev/shm", ["bind", "nosuid", "nodev", "noexec"]))  # noqa: S108 - a path inside the container
     return [
         mount for mount in mounts if mount["type"] == "bind" or mount["destination"] not in taken
     ]
@@ -282,6 +292,12 @@ def _etc_mounts(record: ContainerRecord, files: ContainerFiles) -> list[Document
         for target, source in sources
         if target not in taken
     ]
+
+
+def _put_init_before(document: Document, program: Path) -> None:
+    options = ["bind", "ro", "nosuid", "nodev", "rprivate"]
+    document["mounts"].append(_bind(str(program), INIT_TARGET, options))
+    document["process"]["args"] = init_arguments(document["process"]["args"])
 
 
 def _mount(mount: Mount, volumes: VolumeDirectories) -> Document:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.images.store import ImageStore
+    from toolkit.kernel.cgroup_stats import CgroupStats
     from toolkit.runtime.protocol import AttachClient, ExitStatus
+    from toolkit.storage.changes import Change
+    from toolkit.storage.layer import Layer
 
 
 class RunningProgram(Protocol):
@@ -104,6 +107,15 @@ class Layers(Protocol):
     def rootfs(self, container_id: str) -> Rootfs:
         """Return what to mount."""
 
+    def changes(self, container_id: str) -> list[Change]:
+        """Return what the container has changed of its image."""
+
+    def commit(self, container_id: str) -> Layer:
+        """Make a layer of that; `settle` has to be called for it."""
+
+    def settle(self, chain_id: Any) -> None:
+        """Say that a layer of `commit` is referred to by now, or is not wanted."""
+
     def rw_size_bytes(self, container_id: str) -> int:
         """Return what the container's own layer takes."""
 
@@ -129,6 +141,9 @@ class Cgroup(Protocol):
     def pids(self) -> list[int]:
         """Return its processes."""
 
+    def stats(self) -> CgroupStats:
+        """Return what it uses and has used."""
+
     def remove(self) -> None:
         """Remove it, once it is empty."""
 
@@ -153,8 +168,8 @@ class Parts:
 
     Attributes:
         boot_id: The kernel's name of this boot.
-        seccomp_program: Returns the path of the compiled default filter for a container that
-            keeps some capabilities; empty where filters cannot be had.
+        seccomp_program: Returns the path of the compiled filter for a container that keeps some
+            capabilities, by a profile of its own or (empty) the default; empty without filters.
     """
 
     supervisor: Supervisor
@@ -162,4 +177,4 @@ class Parts:
     images: ImageStore
     cgroups: Cgroups
     boot_id: str
-    seccomp_program: Callable[[frozenset[str]], str]
+    seccomp_program: Callable[[frozenset[str], str], str]

@@ -76,6 +76,9 @@ class ContainerProgram(RecordedContainer):
         state = self.record.state
         if state.status == State.STARTING:
             await self._move("run", started_at=datetime.now(UTC), finished_at=None)
+        if state.status == State.RUNNING:  # a commit may have been cut off: it froze the container
+            with contextlib.suppress(ToolkitError):
+                await self._context.on_host(self._context.cgroup(self.record.id).thaw)
         await self._save(pid=program.pid, start_time_ticks=program.start_time_ticks)
         self._take(program)
 

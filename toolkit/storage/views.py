@@ -107,10 +107,13 @@ def viewed_layers(base_dir: str, lower_dirs: Sequence[str]) -> Iterator[int]:
 
 
 @contextmanager
-def changeable_root(source: RootfsSource, binds: Sequence[Bind] = ()) -> Iterator[int]:
+def changeable_root(
+    source: RootfsSource, binds: Sequence[Bind] = (), *, read_only: bool = False
+) -> Iterator[int]:
     """Give the tree of a container that does not run, to be changed.
 
-    Only within `run_privately`, and while nothing starts the container.
+    Only within `run_privately`, and while nothing starts the container. With
+    *read_only* only what is in *binds* can be changed.
     """
     os.chdir(source.base_dir)
     with ExitStack() as opened:
@@ -126,6 +129,8 @@ def changeable_root(source: RootfsSource, binds: Sequence[Bind] = ()) -> Iterato
         else:
             root_fd = _overlay(source.lower_dirs, source.upper_dir, source.work_dir, opened)
         attach_binds(root_fd, binds)
+        if read_only:
+            mounts.set_mount_attributes(root_fd, set_=mounts.MOUNT_ATTR_RDONLY)
         yield root_fd
 
 

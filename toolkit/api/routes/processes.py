@@ -39,13 +39,21 @@ async def top(engine: EngineFacade, request: Request) -> Response:
     if container.record.state.status not in _ALIVE:
         raise NotRunningError(container.record.id)
     pids = {str(pid) for pid in await container.pids()}
-    titles, rows = parse_ps(await _run_ps(arguments))
+    titles, rows = parse_ps(await _list_processes(arguments, pids))
     if "PID" not in titles:
         raise InvalidRequestError("Couldn't find PID field in ps output")
     column = titles.index("PID")
     return json_response(
         {"Titles": titles, "Processes": [row for row in rows if row[column] in pids]}
     )
+
+
+async def _list_processes(arguments: list[str], pids: set[str]) -> str:
+    """Return what ``ps`` shows of some processes; of all, where it takes no list beside those."""
+    try:
+        return await _run_ps([*arguments, f"-q{','.join(sorted(pids))}"])
+    except InvalidRequestError:
+        return await _run_ps(arguments)
 
 
 def _ps_words(text: str) -> list[str]:
