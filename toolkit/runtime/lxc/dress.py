@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from toolkit.errors import BackendError, KernelCallError
 from toolkit.kernel import mounts, namespaces, process
 from toolkit.kernel.paths import open_in_root
+from toolkit.runtime.lxc.config_writer import escape_fstab
 from toolkit.runtime.native.prepare import DEFAULT_LINKS, PlannedMount, Prepared
 from toolkit.runtime.native.rootfs import cover_paths, mount_console, mount_entry
 
@@ -100,11 +101,10 @@ def _kind_of(mount_fd: int, proc_fd: int) -> str:
     """Return the type of the filesystem at whose top a descriptor stands; empty elsewhere."""
     fdinfo = _read(proc_fd, f"self/fdinfo/{mount_fd}")
     mount_id = fdinfo.partition("mnt_id:")[2].split(maxsplit=1)[0]
+    place = escape_fstab(os.readlink(f"self/fd/{mount_fd}", dir_fd=proc_fd))  # as mountinfo does
     for line in _read(proc_fd, "self/mountinfo").splitlines():
         fields = line.split(" ")
-        if fields[0] == mount_id and fields[4] == os.readlink(
-            f"self/fd/{mount_fd}", dir_fd=proc_fd
-        ):
+        if fields[0] == mount_id and fields[4] == place:
             return fields[fields.index("-", 6) + 1]
     return ""
 
