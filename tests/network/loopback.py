@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from toolkit.network.proxy_datagrams import note_destinations
 from toolkit.network.proxy_loop import Loop
 from toolkit.network.proxy_main import serve
 
@@ -20,6 +21,8 @@ Address = tuple[str, int]
 def bound(kind: socket.SocketKind, host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, kind)
+    if kind == socket.SOCK_DGRAM:
+        note_destinations(made)
     made.bind((host, port))
     if kind == socket.SOCK_STREAM:
         made.listen(1024)

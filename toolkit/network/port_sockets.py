@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import AllPortsTakenError, InvalidPortError, PortInUseError
 from toolkit.network.ports import FIRST_RANDOM_PORT, LAST_RANDOM_PORT
+from toolkit.network.proxy_datagrams import note_destinations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +46,8 @@ def open_socket(host_port: HostPort) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if is_stream:  # connections of an earlier proxy in TIME_WAIT are no obstacle (row S-86)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            note_destinations(bound)
         bound.bind((str(host_port.address), host_port.port))
         if is_stream:
             bound.listen(BACKLOG)

@@ -76,10 +76,7 @@ class DatagramForward:
         self._sessions: OrderedDict[tuple[object, ...], _Session] = OrderedDict()
         self._has_clock = False
         listener.settimeout(0)
-        if listener.family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        else:
-            listener.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        note_destinations(listener)
         loop.watch(listener.fileno(), READABLE, self._receive)
 
     @property
@@ -174,6 +171,14 @@ class DatagramForward:
         self.last_error = f"Can't proxy a datagram to udp/{host}:{port}: {reason}"
 
 
+def note_destinations(listener: socket.socket) -> None:
+    """Have the kernel note where each datagram was sent to; what came before is not noted."""
+    if listener.family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        listener.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
 def _send(backend: socket.socket, data: bytes) -> None:
     """Send a datagram; the refusal of an earlier one is no reason to lose this."""
     try:
@@ -187,6 +192,8 @@ def _reply_from(ancillary: list[tuple[int, int, bytes]]) -> Ancillary:
     for level, kind, content in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
             _, local, _ = _PKTINFO.unpack(content[: _PKTINFO.size])
+            if not any(local):
+                return ()
             return ((level, kind, _PKTINFO.pack(0, local, b"\0" * 4)),)
         if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
             local, index = _PKTINFO6.unpack(content[: _PKTINFO6.size])
