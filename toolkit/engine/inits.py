@@ -45,10 +45,11 @@ def provided_init(run_dir: Path, search_path: str = _SYSTEM_PATH) -> Path:
     Raises:
         InitMissingError: There is none to copy.
     """
-    copy = run_dir / "init"
+    copy = run_dir / "cache" / "init"
     if copy.exists():
         return copy
     source = find_static_init(search_path)
+    copy.parent.mkdir(mode=0o700, exist_ok=True)
     temporary = copy.with_name(f".init.{os.getpid()}.tmp")
     shutil.copyfile(source, temporary)
     temporary.chmod(0o555)

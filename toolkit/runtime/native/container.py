@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from toolkit.errors import KernelCallError, NotRunningError
+from toolkit.errors import BackendError, KernelCallError, NotRunningError
 from toolkit.kernel import namespaces, process
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
@@ -108,7 +108,8 @@ def _read_namespaces(document: Document) -> tuple[int, list[tuple[str, int]], bo
     for entry in document["linux"]["namespaces"]:
         flag = namespaces.FLAGS[entry["type"]]
         if path := entry.get("path"):
-            entered.append((path, flag))
+            if flag != namespaces.CLONE_NEWPID:  # entered by the shim: it counts for children
+                entered.append((path, flag))
         else:
             own |= flag
     return own, entered, bool(own & namespaces.CLONE_NEWPID)
@@ -130,7 +131,20 @@ def _take_child(
     cgroup = host.cgroup(document["linux"]["cgroupsPath"])
     undo.callback(cgroup.remove, _REMOVE_SECONDS)
     cgroup.create()
+    _enter_pids(document)
     return _clone_child(own, cgroup, undo), cgroup, None, False
+
+
+def _enter_pids(document: Document) -> None:
+    """Let children be born in another container's pid namespace, if that is asked for."""
+    for entry in document["linux"]["namespaces"]:
+        if entry["type"] == "pid" and "path" in entry:
+            try:
+                pids_fd = os.open(entry["path"], os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise BackendError(f"{entry['path']}: {error.strerror}") from error
+            namespaces.enter(pids_fd, namespaces.CLONE_NEWPID)
+            os.close(pids_fd)
 
 
 def _clone_child(own: int, cgroup: Cgroup, undo: ExitStack) -> Child:

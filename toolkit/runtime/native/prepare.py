@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from toolkit.errors import BackendError, InvalidRequestError, MountError
 from toolkit.kernel import mounts, pty
 from toolkit.kernel.paths import open_device_at
+from toolkit.runtime.native.peers import clone_shm_of, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -290,6 +291,8 @@ def read_mount(mount: Document) -> PlannedMount:
 
 
 def _open_source(source: str, *, recursive: bool, undo: ExitStack) -> tuple[int, bool]:
+    if peer := peer_of(source):
+        return clone_shm_of(peer, undo), False
     try:
         source_fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:

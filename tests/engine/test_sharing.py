@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Namespaces that a container shares: references become ids, and ids become processes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes.engine import World, created, started
+from toolkit.engine.model import HostOptions
+from toolkit.engine.sharing import has_own_network, namespaces_of
+from toolkit.errors import ConflictError, ContainerNotFoundError, InvalidRequestError
+from toolkit.runtime.document import NAMESPACES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def kinds(host: HostOptions) -> dict[str, str]:
+    return {entry["type"]: entry.get("path", "") for entry in namespaces_of(host, lambda _: 4711)}
+
+
+def test_by_default_all_are_its_own() -> None:
+    assert kinds(HostOptions()) == dict.fromkeys(NAMESPACES, "")
+
+
+def test_the_hosts_are_left_out() -> None:
+    host = HostOptions(
+        pid_mode="host", ipc_mode="host", uts_mode="host", cgroupns_mode="host", network_mode="host"
+    )
+    assert kinds(host) == {"mount": ""}
+    assert not has_own_network(host)
+
+
+def test_another_containers_are_named_by_its_process() -> None:
+    host = HostOptions(pid_mode="container:a", ipc_mode="container:a", network_mode="container:a")
+    found = kinds(host)
+    assert {kind: path for kind, path in found.items() if path} == {
+        "pid": "/proc/4711/ns/pid", "ipc": "/proc/4711/ns/ipc", "network": "/proc/4711/ns/net",
+    }  # fmt: skip
+    assert not has_own_network(host)
+
+
+def test_a_name_becomes_an_id_and_the_peer_has_to_run(tmp_path: Path) -> None:
+    async def run() -> None:
+        world = World(tmp_path)
+        async with world.engine() as engine:
+            peer = await created(engine, "peer")
+            sharing = await created(engine, host=HostOptions(pid_mode="container:peer"))
+            assert sharing.record.spec.host.pid_mode == f"container:{peer.record.id}"
+            with pytest.raises(ConflictError, match="non running"):
+                await sharing.start()
+            await peer.start()
+            await sharing.start()
+            with pytest.raises(ContainerNotFoundError):
+                await created(engine, host=HostOptions(ipc_mode="container:nobody"))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [({"hostname": "mine"}, {}), ({}, {"dns": ("1.1.1.1",)}), ({}, {"publish_all_ports": True})],
+)
+def test_a_shared_network_leaves_no_choice_of_its_own(
+    tmp_path: Path, fields: dict[str, Any], options: dict[str, Any]
+) -> None:
+    async def run() -> None:
+        async with World(tmp_path).engine() as engine:
+            await started(engine, "peer", hostname="theirs")
+            host = HostOptions(network_mode="container:peer", **options)
+            with pytest.raises(InvalidRequestError, match="conflicting options"):
+                await created(engine, host=host, **fields)
+            plain = await created(engine, host=HostOptions(network_mode="container:peer"))
+            assert plain.record.spec.hostname == "theirs"
+
+    asyncio.run(run())
