@@ -18,6 +18,7 @@ from invoke.tasks import task
 from toolkit.config import Instance
 from toolkit.errors import ToolkitError
 from toolkit.vm import suites
+from toolkit.vm.conformance import measure as measure_conformance
 from toolkit.vm.this_machine import ThisMachine
 
 if TYPE_CHECKING:
@@ -111,6 +112,16 @@ def test(c: Context, select: str = "", workers: str = "auto", unit_only: bool = 
     selection = suites.Selection(select=select, workers=workers)
     fine = _DONE | {_NONE_SELECTED} if select else _DONE
     _run_each(c, suites.test_commands(selection, unit_only=unit_only), fine=fine)
+
+
+@task
+def conformance(_c: Context) -> None:
+    """Count the conformance rows that tests cover, and tell what is left out, and why."""
+    coverage = measure_conformance(_HERE)
+    for line in coverage.lines():
+        sys.stdout.write(f"{line}\n")
+    if not coverage.is_complete:
+        raise Exit(code=1)
 
 
 @task
