@@ -26,6 +26,7 @@ from toolkit.kernel import process
 from toolkit.kernel.cgroups import CgroupHost
 from toolkit.runtime.logwriter import LogWriter
 from toolkit.runtime.lxc.container import start_container as start_lxc
+from toolkit.runtime.lxc.crew import Crew
 from toolkit.runtime.native.container import start_container, start_exec
 from toolkit.runtime.native.slot import PREFIX, Slot, sweep_slots
 from toolkit.runtime.protocol import (
@@ -158,7 +159,10 @@ def _become_shim(body: Callable[[], int]) -> NoReturn:
 
 def _run_slot(launcher: socket.socket, path: str, host: CgroupHost, staging_dir: str) -> int:
     process.set_name("toolkit-slot")
-    slot = Slot.make(host, path, staging_dir)
+    if os.environ.get("TOOLKIT_BACKEND") == "lxc":
+        slot: Slot | Crew | None = Crew.make(host)
+    else:
+        slot = Slot.make(host, path, staging_dir)
     received = receive_message(launcher)
     launcher.close()
     if received is None:
@@ -169,7 +173,7 @@ def _run_slot(launcher: socket.socket, path: str, host: CgroupHost, staging_dir:
     return run_shim(*received, host, slot)
 
 
-def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | None) -> int:
+def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Crew | None) -> int:
     """Start the program that the request names and serve it to its end."""
     control = socket.socket(fileno=fds[0])
     bundle = message["bundle"]
@@ -242,7 +246,7 @@ def _start_program(
     document: Document,
     spec: Document | None,
     host: CgroupHost,
-    slot: Slot | None,
+    slot: Slot | Crew | None,
     *,
     meanwhile: Callable[[], None],
 ) -> Program:
@@ -250,6 +254,9 @@ def _start_program(
         return start_exec(document, spec, host)
     if document["annotations"].get("toolkit.backend") == "lxc":
         return start_lxc(document, bundle, host, slot)
+    if isinstance(slot, Crew):
+        slot.discard()
+        slot = None
     return start_container(document, bundle, host, slot, meanwhile=meanwhile)
 
 

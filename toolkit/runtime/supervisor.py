@@ -60,6 +60,7 @@ class Supervisor:
         environment = {
             "PATH": os.defpath,
             "TOOLKIT_INSTANCE": self._instance.name,
+            "TOOLKIT_BACKEND": self._instance.backend,
             "TOOLKIT_STAGING_DIR": str(staging_dir),
         }
         try:

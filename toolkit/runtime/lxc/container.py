@@ -23,16 +23,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import BackendError
-from toolkit.kernel import mounts, namespaces, process
+from toolkit.kernel import namespaces, process
 from toolkit.kernel.capabilities import CAPABILITIES, CapabilitySets, last_capability
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
 from toolkit.runtime.lxc.calls import failure_of, program_table
-from toolkit.runtime.lxc.dress import dress_container
+from toolkit.runtime.lxc.crew import Crew, wants_cpuset
 from toolkit.runtime.lxc.first_step import REPORT, Call, Table
-from toolkit.runtime.lxc.stage import CONFIG_NAME, LOG_NAME, become_lxc
+from toolkit.runtime.lxc.stage import CONFIG_NAME, LOG_NAME
 from toolkit.runtime.lxc.template import monitor_group
-from toolkit.runtime.native.child import Child, Description
 from toolkit.runtime.native.container import NativeProgram
 from toolkit.runtime.native.prepare import Prepared, prepare
 from toolkit.runtime.native.program import plan_program
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from toolkit.kernel.cgroups import CgroupHost
+    from toolkit.runtime.native.child import Child, Description
 
 _SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_SECONDS: Final = 30
@@ -50,11 +50,10 @@ _SO_PASSCRED: Final = 16
 _CREDENTIALS: Final = struct.Struct("iii")
 _LOG_BYTES: Final = 64 * 1024
 _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
-_V1: Final = 1
 
 
 def start_container(
-    document: Document, bundle: str, host: CgroupHost, slot: Slot | None = None
+    document: Document, bundle: str, host: CgroupHost, slot: Slot | Crew | None = None
 ) -> NativeProgram:
     """Run the first program of the container that *document* describes, in LXC.
 
@@ -62,9 +61,13 @@ def start_container(
         ToolkitError: Nothing was started, and nothing is left of the attempt.
     """
     with ExitStack() as undo:
-        if slot is not None:  # made for the native backend; given back while LXC is at work
-            undo.callback(slot.discard)
-        return _Start(document, bundle, host, undo.close).run()
+        if isinstance(slot, Crew) and slot.serves(document):
+            crew = slot
+        else:
+            if slot is not None:  # made for something else; given back while LXC is at work
+                undo.callback(slot.discard)
+            crew = Crew.make(host, has_cpuset=wants_cpuset(document))
+        return _Start(document, bundle, host, crew).run(undo.close)
 
 
 @dataclass
@@ -85,11 +88,9 @@ class _Init:
 class _Start:
     """One start of a container."""
 
-    def __init__(
-        self, document: Document, bundle: str, host: CgroupHost, meanwhile: Callable[[], None]
-    ) -> None:
+    def __init__(self, document: Document, bundle: str, host: CgroupHost, crew: Crew) -> None:
         self._document = document
-        self._meanwhile = meanwhile
+        self._crew = crew
         self._bundle = bundle
         self._host = host
         self._lxc_start = find_lxc_start()
@@ -97,26 +98,32 @@ class _Start:
         self._monitor_group = host.cgroup(monitor_group(self._cgroup.path))
         self._own = {e["type"] for e in document["linux"]["namespaces"] if not e.get("path")}
 
-    def run(self) -> NativeProgram:
-        """Start it; see `start_container`."""
+    def run(self, meanwhile: Callable[[], None]) -> NativeProgram:
+        """Start it; see `start_container`.
+
+        Args:
+            meanwhile: What to do while LXC is at work.
+        """
         with ExitStack() as sources, ExitStack() as undo:
+            sources.callback(_reap, self._crew.dresser)
+            monitored = sources.enter_context(ExitStack())
+            monitored.callback(_reap, self._crew.monitor)
             prepared = prepare(self._document, self._bundle, sources)
             for fd in _shim_ends(prepared):
                 undo.callback(os.close, fd)
             self._remove_groups()  # what a crash may have left
             undo.callback(self._remove_groups)
             link = self._open_link(sources)
-            with ExitStack() as monitored:
-                monitor = self._run_lxc(prepared, link, monitored)
-                dresser = Child(0, -1, lambda: None, dress_container)
-                sources.callback(_reap, dresser)
-                self._meanwhile()
-                init = self._await_init(link[0], monitor)
-                undo.callback(init.discard)
+            self._crew.monitor.launch(*self._describe_stage(prepared, link[1].fileno()))
+            link[1].close()
+            meanwhile()
+            init = self._await_init(link[0], self._crew.monitor)
+            undo.callback(init.discard)
+            monitored.close()
             held = self._hold_namespaces(init.pid, undo)
             self._cgroup.apply(self._remaining_resources())
             prepared.cgroup_fds = clone_own_cgroups(self._cgroup, sources)
-            dresser.launch(*self._describe_dress(prepared, init))
+            self._crew.dresser.launch(*self._describe_dress(prepared, init))
             self._become_program(link[0], prepared, init)
             self._monitor_group.remove(_REMOVE_SECONDS)
             undo.pop_all()
@@ -140,17 +147,6 @@ class _Start:
         ours.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
         return ours, theirs
 
-    def _run_lxc(
-        self, prepared: Prepared, link: tuple[socket.socket, socket.socket], undo: ExitStack
-    ) -> Child:
-        """Return the process of `lxc-start`, which *undo* ends: LXC's monitor."""
-        _, theirs = link
-        monitor = Child(namespaces.CLONE_NEWNS, -1, _leave_host_mounts, become_lxc)
-        undo.callback(_reap, monitor)
-        monitor.launch(*self._describe_stage(prepared, theirs.fileno()))
-        theirs.close()
-        return monitor
-
     def _describe_stage(self, prepared: Prepared, link_fd: int) -> tuple[Description, list[int]]:
         fds: list[int] = []
         description = prepared.describe(fds)
@@ -165,7 +161,6 @@ class _Start:
             "name": self._document["annotations"]["toolkit.container.id"],
             "config": os.path.join(self._bundle, CONFIG_NAME),
             "log": log,
-            "controllers": sorted(self._host.controllers) if self._host.version == _V1 else [],
             "facts": {
                 "cgroup_version": self._host.version,
                 "has_apparmor": _has_apparmor(),
@@ -271,10 +266,6 @@ def find_lxc_start() -> str:
     if found is None:
         raise BackendError("the lxc backend needs lxc-start: apt-get install lxc")
     return found
-
-
-def _leave_host_mounts() -> None:
-    mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
 
 
 def _reap(child: Child) -> None:

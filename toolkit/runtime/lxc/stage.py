@@ -20,7 +20,7 @@ from toolkit.errors import BackendError, InvalidRequestError
 from toolkit.kernel import mounts, process
 from toolkit.kernel.cgroup_tree import parse_hierarchies
 from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root
-from toolkit.runtime.lxc.config_writer import ConfigWriter, MountEntry
+from toolkit.runtime.lxc.config_writer import MountEntry
 from toolkit.runtime.lxc.first_step import first_step
 from toolkit.runtime.lxc.template import INIT_PATH, Document, HostFacts, configuration
 from toolkit.runtime.native.prepare import PlannedMount, Prepared
@@ -60,8 +60,19 @@ class Placed:
     is_inside: bool = False
 
 
+def set_stage(controllers: set[str]) -> None:
+    """Do in the new mount namespace what needs no document.
+
+    Args:
+        controllers: Those of cgroup v1 that LXC makes groups for; none for cgroup v2.
+    """
+    mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
+    _cover_run_dir()
+    _show_hierarchies(controllers)
+
+
 def become_lxc(description: Description, fds: list[int]) -> None:
-    """Make the stage, write the configuration, and become `lxc-start`."""
+    """Mount the root, write the configuration, and become `lxc-start`."""
     prepared = Prepared.from_description(description, fds)
     link_fd = fds[description["link"]]
     with ExitStack() as undo:
@@ -69,9 +80,7 @@ def become_lxc(description: Description, fds: list[int]) -> None:
         undo.callback(os.close, root_fd)
         placed = _place_mounts(root_fd, prepared)
     _put_first_step(prepared)
-    written = _write_configuration(description, prepared, placed)
-    _cover_run_dir()
-    _show_hierarchies(set(description["controllers"]), with_cpuset=_names_cpuset(written))
+    _write_configuration(description, prepared, placed)
     _run_lxc(description, link_fd)
 
 
@@ -178,7 +187,7 @@ def _mount_entry(place: Placed, mount: dict[str, Any]) -> MountEntry:
 
 def _write_configuration(
     description: Description, prepared: Prepared, placed: list[Placed]
-) -> ConfigWriter:
+) -> None:
     facts = HostFacts(**description["facts"])
     writer = configuration(
         prepared.document,
@@ -188,11 +197,6 @@ def _write_configuration(
     )
     with open(description["config"], "wb") as file:
         file.write(writer.render())
-    return writer
-
-
-def _names_cpuset(written: ConfigWriter) -> bool:
-    return any(".cpuset." in key for key, _ in written.settings())
 
 
 def _cover_run_dir() -> None:
@@ -202,12 +206,10 @@ def _cover_run_dir() -> None:
     _cover(_LXC_RUN_DIR, mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "700"}))
 
 
-def _show_hierarchies(controllers: set[str], *, with_cpuset: bool) -> None:
+def _show_hierarchies(controllers: set[str]) -> None:
     """Show LXC the hierarchies that the engine makes groups in, so that it makes no others."""
     if not controllers:  # cgroup v2 alone
         return
-    if not with_cpuset:
-        controllers = controllers - {"cpuset"}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         hierarchies = parse_hierarchies(file.read())
     tree_fd = mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "755"})
