@@ -164,6 +164,11 @@ def _forward(state: FirewallState, family: Family) -> Iterator[tuple[Argument, .
     networks = [network for network, _ in state.networks_of(family)]
     accept, drop = (Option.JUMP, Option.ACCEPT), (Option.JUMP, Option.DROP)
     for network in networks:
+        if network.internal:  # first: a translated port of another network is outside as well
+            yield (
+                Option.INCOMING, network.bridge, Option.NOT, Option.OUTGOING, network.bridge, *drop
+            )  # fmt: skip
+    for network in networks:
         yield (Option.OUTGOING, network.bridge, *_ANSWERS, *accept)
         if not network.internal:
             yield (Option.OUTGOING, network.bridge, *_TRANSLATED, *accept)
@@ -176,8 +181,11 @@ def _forward(state: FirewallState, family: Family) -> Iterator[tuple[Argument, .
     for network in networks:
         inside = (Option.INCOMING, network.bridge, Option.OUTGOING, network.bridge)
         yield (*inside, *(accept if network.icc else drop))
-        outwards = (Option.INCOMING, network.bridge, Option.NOT, Option.OUTGOING, network.bridge)
-        yield (*outwards, *(drop if network.internal else accept))
+        if not network.internal:
+            yield (
+                Option.INCOMING, network.bridge, Option.NOT, Option.OUTGOING, network.bridge,
+                *accept,
+            )  # fmt: skip
 
 
 def _linked(link: LinkedPort) -> tuple[Argument, ...]:
