@@ -42,6 +42,7 @@ class Image:
         diff_ids: Digests of the layers' archives, base first.
         top: The uppermost layer; None for an image without layers.
         size_bytes: Of all layers.
+        layer_bytes: Of each layer, base first.
         references: Familiar names, sorted.
         digests: Familiar names with a manifest's digest, sorted.
         parent: The local image that it was made from, if any.
@@ -61,6 +62,7 @@ class Image:
     references: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
     parent: ImageId | None = None
+    layer_bytes: tuple[int, ...] = ()
 
 
 def is_image_id(text: str) -> bool:

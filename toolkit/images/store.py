@@ -276,7 +276,8 @@ class ImageStore:
 
     def _with_size(self, image: Image) -> Image:
         layers = self._layers.ancestry(image.top)
-        return replace(image, size_bytes=sum(layer.size_bytes for layer in layers))
+        sizes = tuple(layer.size_bytes for layer in reversed(layers))
+        return replace(image, size_bytes=sum(sizes), layer_bytes=sizes)
 
     def _blob_path(self, image_id: ImageId) -> Path:
         if not is_image_id(image_id):

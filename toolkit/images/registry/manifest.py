@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from toolkit.errors import InvalidRequestError, RemoteImageNotFoundError
@@ -89,15 +89,41 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
+    @property
+    def media_type(self) -> str:
+        """Docker's schema 2, or OCI's for layers that docker's has no word for."""
+        is_docker = all(_compression(layer.media_type) == "gzip" for layer in self.layers)
+        return DOCKER_MANIFEST if is_docker else OCI_MANIFEST
+
     def document_bytes(self) -> bytes:
-        """Return docker's manifest, schema 2, always the same bytes for the same image."""
+        """Return the manifest to push, always the same bytes for the same image."""
+        is_docker = self.media_type == DOCKER_MANIFEST
+        config = replace(self.config, media_type=DOCKER_CONFIG if is_docker else OCI_CONFIG)
         document = {
             "schemaVersion": 2,
-            "mediaType": DOCKER_MANIFEST,
-            "config": self.config.document(),
-            "layers": [layer.document() for layer in self.layers],
+            "mediaType": self.media_type,
+            "config": config.document(),
+            "layers": [
+                replace(layer, media_type=_layer_type(layer, is_docker=is_docker)).document()
+                for layer in self.layers
+            ],
         }
         return json.dumps(document, indent=3).encode()
+
+
+def _compression(media_type: str) -> str:
+    for name in ("gzip", "zstd"):
+        if media_type.endswith((f".{name}", f"+{name}")):
+            return name
+    return ""
+
+
+def _layer_type(layer: Descriptor, *, is_docker: bool) -> str:
+    """Return a layer's type in the words of one kind of manifest: no client takes both."""
+    if is_docker:
+        return DOCKER_LAYER
+    compression = _compression(layer.media_type)
+    return f"{OCI_LAYER}+{compression}" if compression else OCI_LAYER
 
 
 @dataclass(frozen=True, kw_only=True)

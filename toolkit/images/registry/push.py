@@ -24,7 +24,6 @@ from toolkit.images.registry.ledger import KnownBlob
 from toolkit.images.registry.manifest import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
-    DOCKER_MANIFEST,
     Descriptor,
     Manifest,
 )
@@ -71,14 +70,15 @@ class Push:
         document = self._shelves.images.document(image.id)
         config = Descriptor(media_type=DOCKER_CONFIG, digest=image.id, size=len(document))
         self._send_small(config, document)
-        manifest = Manifest(config=config, layers=layers).document_bytes()
-        digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+        manifest = Manifest(config=config, layers=layers)
+        content = manifest.document_bytes()
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         tag = reference.tag or ""
-        self._session.put_manifest(tag, manifest, DOCKER_MANIFEST)
+        self._session.put_manifest(tag, content, manifest.media_type)
         by_digest = replace(reference, tag=None, digest=digest)
         self._shelves.images.create(document, reference=by_digest)
-        self._teller.status(f"{tag}: digest: {digest} size: {len(manifest)}")
-        aux = {"Tag": tag, "Digest": digest, "Size": len(manifest)}
+        self._teller.status(f"{tag}: digest: {digest} size: {len(content)}")
+        aux = {"Tag": tag, "Digest": digest, "Size": len(content)}
         self._teller.message(ProgressMessage(aux=aux))
         return digest
 

@@ -100,6 +100,21 @@ class Answer:
         return bytes(content)
 
 
+class _TrustingConnection(urllib3.connection.HTTPSConnection):
+    """A connection to a host of which the settings say that any certificate will do."""
+
+    def connect(self) -> None:
+        """Connect; urllib3 need not warn of what was decided on purpose."""
+        super().connect()
+        self.is_verified = True
+
+
+class _TrustingPool(urllib3.HTTPSConnectionPool):
+    """Connections to such a host."""
+
+    ConnectionCls = _TrustingConnection
+
+
 class Transport:
     """Connections to registries. Safe to use from several threads."""
 
@@ -219,9 +234,13 @@ class Transport:
             "timeout": timeout,
             "maxsize": _MOST_CONNECTIONS,
         }
+        pool = urllib3.PoolManager(**options)
         if proxy:
-            return urllib3.ProxyManager(proxy, **options)
-        return urllib3.PoolManager(**options)
+            pool = urllib3.ProxyManager(proxy, **options)
+        if not verifies:
+            trusting = {"http": urllib3.HTTPConnectionPool, "https": _TrustingPool}
+            pool.pool_classes_by_scheme = trusting
+        return pool
 
     def _authorities(self, host: str) -> list[str]:
         directory = self.settings.certs_dir
