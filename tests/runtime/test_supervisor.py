@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -102,9 +103,10 @@ class FakeProcess:
         self._thread.join(0.05)  # who closed its socket is about to end
         return None if self._thread.is_alive() else 1
 
-    def wait(self) -> int:
-        self._thread.join(5)
-        assert not self._thread.is_alive()
+    def wait(self, timeout_seconds: float = 5.0) -> int:
+        self._thread.join(timeout_seconds)
+        if self._thread.is_alive():
+            raise subprocess.TimeoutExpired("launcher", timeout_seconds)
         return 0
 
 

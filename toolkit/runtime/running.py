@@ -120,8 +120,8 @@ class Running:
                 _settle(self.exited, ExitStatus.from_message(message))
                 # Two turns later whoever waits for `exited` has had the first word.
                 self._loop.call_soon(self._loop.call_soon, self._acknowledge)
-            case "released":
-                _settle(self.released, None)
+            case "released":  # the last word; what the shim still sends goes to clients
+                self._disconnect("the program has ended")
 
     def _on_reply(self, message: Message) -> None:
         reply = self._replies.get(message["reply"])
