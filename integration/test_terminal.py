@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+import termios
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -112,3 +116,80 @@ def test_exec_has_a_terminal_of_its_own(engine: Engine, spawn: Spawn, name: str)
     shell.write(b"stty size; exit 4\n")
     assert b"30 100" in rest_of(shell)
     assert shell.wait() == 4
+
+
+ROUNDS = 150
+LONGEST_SECONDS = 2.0
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("reference", ["name", "id", "short id"])
+def test_attach_and_detach_by_any_reference(
+    engine: Engine, spawn: Spawn, name: str, reference: str
+) -> None:
+    """RT-049, RT-050: 150 rounds through a terminal, then the detach keys."""
+    wish = {"Image": "busybox", "Cmd": ["cat"], "Tty": True, "OpenStdin": True,
+            "HostConfig": {"NetworkMode": "none"}}  # fmt: skip
+    made = engine.client.containers.create(wish, name=name).id
+    engine.client.containers.start(made)
+    session = spawn("attach", {"name": name, "id": made, "short id": made[:12]}[reference])
+    while termios.tcgetattr(session.fd)[3] & termios.ECHO:
+        time.sleep(0.01)  # the command makes our terminal a raw one once it is attached
+    began = time.monotonic()
+    for number in range(ROUNDS):
+        session.write(b"hello%d\n" % number)
+        read_until(session, b"hello%d\r\nhello%d\r\n" % (number, number))
+    assert time.monotonic() - began < LONGEST_SECONDS
+    session.write(DETACH)
+    assert b"read escape sequence" in rest_of(session)
+    assert engine.client.containers.inspect(made)["State"]["Running"]
+
+
+def test_detach_keys_of_ones_own(engine: Engine, spawn: Spawn, name: str) -> None:
+    """RT-048: byte 16 and 17 by default; here the person chose others."""
+    shell = spawn("run", "-it", "--detach-keys", "ctrl-a,x", "--name", name, "--network", "none",
+                  "busybox", "sh")  # fmt: skip
+    read_until(shell, b"# ")
+    shell.write(b"\x01x")
+    rest_of(shell)
+    assert shell.wait() == 0
+    assert engine.client.containers.inspect(name)["State"]["Running"]
+
+
+def test_a_person_interrupts_stops_and_resumes_jobs(spawn: Spawn, name: str) -> None:
+    shell = spawn("run", "--rm", "-it", "--name", name, "--network", "none", "busybox", "sh")
+    read_until(shell, b"# ")
+    shell.write(b"sh -c 'echo job$((1+1)); exec sleep 60'\n")
+    read_until(shell, b"job2")
+    shell.write(b"\x03")  # ctrl-c
+    read_until(shell, b"# ")
+    shell.write(b"echo status $?\n")
+    read_until(shell, b"status 130\r\n")
+    shell.write(b"sh -c 'echo job$((1+2)); exec sleep 61'\n")
+    read_until(shell, b"job3")
+    shell.write(b"\x1a")  # ctrl-z
+    read_until(shell, b"Stopped")
+    shell.write(b"bg; jobs\n")
+    read_until(shell, b"Running")
+    shell.write(b"kill %1; exit 6\n")
+    rest_of(shell)
+    assert shell.wait() == 6
+
+
+def test_ten_megabytes_pasted_are_all_there(engine: Engine, name: str) -> None:
+    """Through a raw terminal, a line at a time, with nobody losing a byte."""
+    script = "stty raw -echo; echo ready; head -c 10485760 | sha256sum"
+    wish = {"Image": "busybox", "Cmd": ["sh", "-c", script], "Tty": True, "OpenStdin": True,
+            "HostConfig": {"NetworkMode": "none"}}  # fmt: skip
+    made = engine.client.containers.create(wish, name=name).id
+    session = engine.client.containers.attach(made, stdin=True)
+    engine.client.containers.start(made)
+    seen = b""
+    while b"ready" not in seen:
+        seen += session.recv()
+    pasted = os.urandom(5 * MIB).hex().encode()  # no detach keys among it
+    session.send(pasted)
+    while chunk := session.recv():
+        seen += chunk
+    session.close()
+    assert hashlib.sha256(pasted).hexdigest().encode() in seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,12 @@ from toolkit.client import ApiError, Client
 if TYPE_CHECKING:
     from integration.contract.conftest import Containers
 
-CAT = {"OpenStdin": True, "StdinOnce": True, "AttachStdin": True, "AttachStdout": True}
+CAT: dict[str, Any] = {
+    "OpenStdin": True,
+    "StdinOnce": True,
+    "AttachStdin": True,
+    "AttachStdout": True,
+}
 
 
 def test_start_runs_and_a_second_start_changes_nothing(containers: Containers) -> None:

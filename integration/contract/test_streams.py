@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from integration.contract.conftest import Containers
 
-CAT = {"OpenStdin": True, "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
+CAT: dict[str, Any] = {
+    "OpenStdin": True,
+    "AttachStdin": True,
+    "AttachStdout": True,
+    "AttachStderr": True,
+}
 ROUNDS = 150
 LONGEST_SECONDS = 2.0
 
