@@ -273,7 +273,6 @@ def test_input_goes_through_and_its_end_ends_the_program(play: Play) -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(reason="the shim drops a client that hung up before it has read it")
 def test_input_that_its_sender_leaves_behind_is_not_lost(play: Play) -> None:
     """RT-047 in spirit: attached for input only, and gone at once."""
 
@@ -407,7 +406,6 @@ def test_an_added_program_is_in_the_container(play: Play) -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(reason="the socket of an exec stays in the bundle")
 def test_an_added_program_leaves_no_file(play: Play) -> None:
     async def scenario(lab: Lab) -> None:
         async with lab.running("sleep", "1000") as (running, bundle):
@@ -526,7 +524,6 @@ def test_a_shim_that_is_killed_takes_its_program_along(play: Play) -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(reason="a launcher that is about to end counts as alive", strict=False)
 def test_a_launcher_that_is_killed_is_replaced(play: Play) -> None:
     """Row F-04: what runs goes on, what is asked for next is done."""
 

@@ -340,3 +340,16 @@ def test_close_ends_the_launcher_and_lets_shims_live(
             await supervisor.start(bundle)
 
     play(scenario)
+
+
+def test_many_that_see_a_launcher_die_start_one_more(
+    play: Callable[..., None], tmp_path: Path
+) -> None:
+    """Row F-04: the others' requests go to the one that the first has started."""
+
+    async def scenario(supervisor: Supervisor, launcher: FakeLauncher) -> None:
+        starts = [supervisor.start(tmp_path / str(number)) for number in range(8)]
+        await asyncio.gather(*starts)
+        assert (launcher.started, len(launcher.requests)) == (2, 8)
+
+    play(scenario, deaths=1)

@@ -195,6 +195,8 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Cr
     shim.add_control(control)
     shim.serve()
     shim.close()
+    if spec is not None:
+        seat.vacate()
     return 0
 
 
@@ -233,6 +235,11 @@ class Seat:
         except OSError as error:
             raise BackendError(f"cannot open log and socket: {error}") from error
         self._taken = True
+
+    def vacate(self) -> None:
+        """Take the socket's name away: a bundle may see many added programs."""
+        with suppress(OSError):  # the bundle is gone already
+            os.unlink(os.path.join(self._bundle, self._name))
 
 
 def _read_document(bundle: str, name: str) -> Document:

@@ -299,14 +299,17 @@ class Shim:
         if events & _OUT:
             client.flush()
         if events & _GONE:
+            while not client.input_ended and self._take_input(client):
+                pass  # who types and leaves at once has typed: at most a socket's buffer
             client.drop()
         elif events & _IN and not client.input_ended:
             self._take_input(client)
 
-    def _take_input(self, client: Client) -> None:
+    def _take_input(self, client: Client) -> bool:
         data = client.receive(_READ_BYTES)
         if client.wants_input and data:
             self._stdin.write(data)
+        return bool(data)
 
     def _update_clients(self) -> None:
         """Flush what waits, end what is over, and watch for what matters next."""

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,6 @@ from toolkit.runtime.running import Running
 from toolkit.runtime.sealed import start_launcher
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -39,6 +39,7 @@ __all__ = ["AttachClient", "ExitStatus", "Running", "Supervisor", "read_exit_sta
 _RECONNECT_SECONDS: Final = 5.0
 _RELEASE_SECONDS: Final = 15.0
 _TRIES: Final = 2
+_DEATH_SECONDS: Final = 0.5  # between the end of a launcher's socket and of its process
 
 
 class Supervisor:
@@ -49,6 +50,7 @@ class Supervisor:
         self._launcher: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._sending = asyncio.Lock()
+        self._reviving = asyncio.Lock()
         self._running: dict[Path, Running] = {}
 
     async def open(self) -> None:
@@ -168,12 +170,13 @@ class Supervisor:
         request["clients"] = [client.to_message() for client in clients]
         try:
             for attempt in range(_TRIES):
+                launcher = self._launcher
                 running = await self._send(request, clients)
                 try:
                     await running.started
                 except BackendError:
                     running.forget()
-                    if attempt + 1 < _TRIES and await self._revive_launcher():
+                    if attempt + 1 < _TRIES and await self._replace_launcher(launcher):
                         continue  # it died before it could fork: nothing was started
                     raise
                 except BaseException:
@@ -202,30 +205,45 @@ class Supervisor:
         return Running(ours)
 
     async def _send_when_writable(self, request: Message, fds: Sequence[int]) -> None:
-        if self._socket is None:
-            raise BackendError("the engine is closing")
         loop = asyncio.get_running_loop()
         while True:
+            control = self._socket
+            if control is None:
+                raise BackendError("the engine is closing")
             try:
-                send_message(self._socket, request, fds)
+                send_message(control, request, fds)
             except BlockingIOError:
                 writable = loop.create_future()
-                loop.add_writer(self._socket, writable.set_result, None)
+                loop.add_writer(control, writable.set_result, None)
                 try:
                     await writable
                 finally:
-                    loop.remove_writer(self._socket)
+                    loop.remove_writer(control)
             else:
                 return
 
-    async def _revive_launcher(self) -> bool:
-        """Start the launcher again if it is dead; say whether it was."""
-        if self._launcher is None or self._launcher.poll() is None:
-            return False
-        if self._socket is not None:
-            self._socket.close()
-        await self.open()
-        return True
+    async def _replace_launcher(self, asked: subprocess.Popen[bytes] | None) -> bool:
+        """Start the launcher again if the one that was asked is dead; say whether it was.
+
+        Many may see it die; one of them starts the next.
+        """
+        async with self._reviving:
+            if self._launcher is not asked:
+                return self._launcher is not None
+            if asked is None or not await asyncio.to_thread(_has_ended, asked):
+                return False
+            if self._socket is not None:
+                self._socket.close()
+            await self.open()
+            return True
+
+
+def _has_ended(launcher: subprocess.Popen[bytes]) -> bool:
+    try:
+        launcher.wait(_DEATH_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _exec_spec(
