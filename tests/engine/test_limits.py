@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.host import FakeCgroups
-from toolkit.engine.limits import HostLimits, check_limits, downgraded, resources
+from toolkit.engine.limits import HostLimits, allowed_oom_score, check_limits, downgraded, resources
 from toolkit.engine.model import Limits
 from toolkit.errors import InvalidRequestError
 
@@ -118,3 +118,17 @@ def test_the_hosts_limits_are_what_its_control_groups_say() -> None:
     assert HostLimits.of(cgroups) == HostLimits()
     cgroups.missing = {"swap", "cpu.quota"}
     assert HostLimits.of(cgroups) == HostLimits(swap=False, cpu_quota=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "may_lower", "given"),
+    [(0, False, 0), (500, False, 500), (-500, True, -500), (-500, False, -100), (-50, False, -50)],
+)
+def test_a_lower_oom_score_needs_the_capability(
+    wanted: int,
+    may_lower: bool,  # noqa: FBT001 - a test's parameter
+    given: int,
+) -> None:
+    score, warnings = allowed_oom_score(wanted, own=-100, may_lower=may_lower)
+    assert score == given
+    assert bool(warnings) is (given != wanted)

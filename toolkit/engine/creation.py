@@ -15,12 +15,13 @@ import socket
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.index import SHORT_ID_LENGTH
 from toolkit.engine.inits import find_static_init
 from toolkit.engine.launch import planned_rlimits
-from toolkit.engine.limits import check_limits, downgraded
+from toolkit.engine.limits import allowed_oom_score, check_limits, downgraded
 from toolkit.engine.loglimits import check_log_options
 from toolkit.engine.merge import image_defaults, merged, program_of
 from toolkit.engine.model import ContainerId, ContainerRecord, ImageId
@@ -30,6 +31,7 @@ from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import resolved_sharing, shared_with
 from toolkit.engine.validation import check_spec
 from toolkit.errors import InvalidRequestError
+from toolkit.kernel.capabilities import held_capabilities
 
 if TYPE_CHECKING:
     from toolkit.engine.context import EngineContext
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from toolkit.images.image import Image
 
 _ID_BYTES: Final = 32
+_SYS_RESOURCE: Final = 24  # capability(7)
 _PROXIED_MODES: Final = frozenset(("", "default", "bridge"))
 _NO_NETWORK: Final = "networking is not available yet: the container gets only a loopback interface"
 _OF_OTHERS: Final = frozenset(("pid_mode", "ipc_mode"))
@@ -100,6 +103,13 @@ def _settled(
         find_static_init()
     limits, warnings = downgraded(spec.limits, context.limits)
     warnings += security.warnings
+    score, score_warnings = allowed_oom_score(
+        spec.host.oom_score_adj,
+        own=int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")),
+        may_lower=_SYS_RESOURCE in held_capabilities().permitted,
+    )
+    spec = replace(spec, host=replace(spec.host, oom_score_adj=score))
+    warnings += score_warnings
     warnings += planned_rlimits(spec.host.ulimits)[1]
     if spec.host.network_mode in _PROXIED_MODES and not spec.network_disabled:
         warnings.append(_NO_NETWORK)

@@ -108,6 +108,24 @@ def downgraded(limits: Limits, host: HostLimits) -> tuple[Limits, list[str]]:
     return limits, warnings
 
 
+def allowed_oom_score(wanted: int, *, own: int, may_lower: bool) -> tuple[int, list[str]]:
+    """Return the score that the kernel lets us give, and a warning if it is another one.
+
+    Args:
+        wanted: What was asked for; less is killed later.
+        own: The engine's own.
+        may_lower: The engine holds CAP_SYS_RESOURCE.
+    """
+    if may_lower or not wanted or wanted >= own:
+        return wanted, []
+    return own, [
+        (
+            f"oom score adj {wanted} is lower than this host allows without CAP_SYS_RESOURCE: "
+            f"{own} is used."
+        )
+    ]
+
+
 def resources(limits: Limits, host: HostLimits) -> dict[str, Any]:
     """Return OCI ``linux.resources`` without the device rules."""
     found: dict[str, Any] = {}
