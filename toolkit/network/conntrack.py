@@ -81,13 +81,17 @@ class ConnectionTable:
             flow = attributes(body, _HEAD.size)
             if address.packed in _addresses(flow, kinds):
                 original = flow[_CTA_TUPLE_ORIG]
-                yield head + attribute(_CTA_TUPLE_ORIG | _NLA_F_NESTED, original) + b"".join(
-                    attribute(kind, flow[kind]) for kind in (_CTA_ID, _CTA_ZONE) if kind in flow
+                yield (
+                    head
+                    + attribute(_CTA_TUPLE_ORIG | _NLA_F_NESTED, original)
+                    + b"".join(
+                        attribute(kind, flow[kind]) for kind in (_CTA_ID, _CTA_ZONE) if kind in flow
+                    )
                 )
 
 
 def _addresses(flow: dict[int, bytes], kinds: tuple[int, int]) -> set[bytes]:
-    found = set()
+    found: set[bytes] = set()
     for tuple_kind in (_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY):
         ip = attributes(attributes(flow.get(tuple_kind, b"")).get(_CTA_TUPLE_IP, b""))
         found.update(ip[kind] for kind in kinds if kind in ip)

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv6Address,
-    IPv6Interface,
-)
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
     from toolkit.network.firewall_watch import RulesWatch
 
 TransportProtocol = Literal["tcp", "udp", "sctp"]

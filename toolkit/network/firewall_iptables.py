@@ -53,7 +53,8 @@ class IptablesFirewall:
             return
         for family in FAMILIES:
             if family not in self._used:
-                self._rebuild(family, state)
+                if self._wants(family, state):
+                    self._rebuild(family, state)
                 continue
             changes = self._difference(family, previous, state)
             if not changes:

@@ -65,7 +65,8 @@ class NftFirewall:
             return
         for family in FAMILIES:
             if family not in self._used:
-                self._rebuild(family, state)
+                if self._wants(family, state):
+                    self._rebuild(family, state)
                 continue
             changes = self._difference(family, previous, state)
             if not changes:
@@ -151,9 +152,7 @@ class NftFirewall:
             if there.get(name) != should[name]
         ]
         wanted = {
-            json.dumps(element)
-            for port in state.ports_of(family)
-            for element in _elements_of(port)
+            json.dumps(element) for port in state.ports_of(family) for element in _elements_of(port)
         }
         lines += [f"{_NFT_FAMILY[family]}: port {text}" for text in sorted(wanted - ports)]
         lines += [f"{_NFT_FAMILY[family]}: too much: {text}" for text in sorted(ports - wanted)]
@@ -178,9 +177,7 @@ class NftFirewall:
             fields = {"chain": rule.chain, "expr": rule.body, "comment": _digest(rule)}
             yield {"add": {"rule": self._in(family, **fields)}}
 
-    def _ports(
-        self, family: Family, act: str, ports: Iterable[PublishedPort]
-    ) -> Iterator[Command]:
+    def _ports(self, family: Family, act: str, ports: Iterable[PublishedPort]) -> Iterator[Command]:
         for port in ports:
             for name, key, target in _elements_of(port):
                 commented = {"elem": {"val": key, "comment": port.owner.short_id}}

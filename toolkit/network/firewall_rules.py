@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
     from toolkit.network.firewall import Family, LinkedPort, PublishedPort
 
-LOOPBACK: Final = {4: IPv4Network("127.0.0.0/8"), 6: IPv6Network("::1/128")}
+LOOPBACK: Final[dict[Family, IPv4Network | IPv6Network]] = {
+    4: IPv4Network("127.0.0.0/8"),
+    6: IPv6Network("::1/128"),
+}
 _LO: Final = LinkName("lo")
 _PROTOCOLS: Final = {"tcp": Option.TCP, "udp": Option.UDP, "sctp": Option.SCTP}
 _ANSWERS: Final = (Option.MATCH, Option.CONNTRACK, Option.CONNECTION_STATE, Option.ANSWERS)
@@ -103,8 +106,6 @@ def port_rules(chains: Chains, state: FirewallState, family: Family) -> list[Rul
     """Return the rules of published ports; certain addresses before unspecified ones."""
     ports = sorted(state.ports_of(family), key=_certain_first)
     return [Rule("nat", chains.dnat, _dnat(port)) for port in ports]
-
-
 
 
 def _certain_first(port: PublishedPort) -> tuple[bool, str]:

@@ -114,7 +114,7 @@ def transaction(tables: Iterable[tuple[Table, list[str]]]) -> str:
     return "".join(line + "\n" for line in parts)
 
 
-def _word(argument: Argument) -> str:  # noqa: PLR0911 - a case per type, and no other
+def _word(argument: Argument) -> str:
     # Option first: it is a text, and the only one.
     if isinstance(argument, Option):
         return argument.value

@@ -76,7 +76,7 @@ def pauses() -> Iterator[float]:
         pause = min(pause * _GROWTH, LONGEST_PAUSE_SECONDS)
 
 
-def wait_listening(  # noqa: PLR0913 - the two callables are for tests
+def wait_listening(
     probe: ListeningProbe,
     port: int,
     *,

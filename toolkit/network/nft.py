@@ -62,7 +62,7 @@ class NftLibrary:
 
     @property
     def writer_pids(self) -> frozenset[int]:
-        """This process."""
+        """Return the number of the engine itself."""
         return frozenset({os.getpid()})
 
     def run(self, commands: Sequence[Command]) -> None:
@@ -139,7 +139,7 @@ class NftBoth:
 
     @property
     def writer_pids(self) -> frozenset[int]:
-        """This process, and the last that were started."""
+        """Return the engine and the programs that were started last."""
         return self._library.writer_pids | self._command.writer_pids
 
     def run(self, commands: Sequence[Command]) -> None:

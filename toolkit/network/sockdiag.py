@@ -95,6 +95,4 @@ class SocketDiagnosis:
             if found and port in {0, found}:
                 packed = fields[6][: _ADDRESS_BYTES[socket.AddressFamily(family)]]
                 only = attributes(answer, _ANSWER.size).get(_INET_DIAG_SKV6ONLY, b"")
-                yield Listener(
-                    protocol, ipaddress.ip_address(packed), found, only[:1] == b"\1"
-                )
+                yield Listener(protocol, ipaddress.ip_address(packed), found, only[:1] == b"\1")

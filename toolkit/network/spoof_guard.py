@@ -98,7 +98,9 @@ class NftGuard:
         # What somebody flushed is put back first: deleting what is not there is an error.
         added = self._admission(link, *seat)
         gone = [
-            {"delete": command["add"]} for command in reversed(added) if "rule" not in command["add"]
+            {"delete": command["add"]}
+            for command in reversed(added)
+            if "rule" not in command["add"]
         ]
         with suppress(FirewallError):  # without table there is nothing to forget
             self._nft.run([*added, *gone])
@@ -136,10 +138,9 @@ class NftGuard:
         rules = sum("rule" in entry for entry in found)
         bags = [entry.get("set") or entry.get("map") or {} for entry in found]
         elements = sum(len(bag.get("elem", ())) for bag in bags)
-        return (
-            rules == len(self._rule_bodies()) + wanted.count("rule")
-            and elements == wanted.count("element")
-        )
+        return rules == len(self._rule_bodies()) + wanted.count(
+            "rule"
+        ) and elements == wanted.count("element")
 
     def _admissions(self) -> list[Command]:
         return [
@@ -171,7 +172,9 @@ class NftGuard:
         """Return the commands that let a link advertise its own addresses, and no other."""
         chain = f"neighbour-{link}"
         target = {"payload": {"base": "th", "offset": 64, "len": 128}}
-        own = ([_match(target, f"0x{int(address):032x}"), {"return": None}] for address in addresses)
+        own = (
+            [_match(target, f"0x{int(address):032x}"), {"return": None}] for address in addresses
+        )
         bodies = [*own, [_DROP]]
         return [
             {"add": {"chain": self._named(chain)}},
@@ -242,6 +245,4 @@ def link_local_of(mac: str) -> IPv6Address:
     """Return the IPv6 address that a link with this MAC makes up (RFC 4291, appendix A)."""
     octets = bytearray(bytes.fromhex(mac.replace(":", "")))
     octets[0] ^= 2
-    return IPv6Address(
-        b"\xfe\x80" + bytes(6) + bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:])
-    )
+    return IPv6Address(b"\xfe\x80" + bytes(6) + bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:]))
