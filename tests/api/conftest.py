@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
@@ -33,6 +33,8 @@ from toolkit.engine.model import (
     ExecSpec,
     State,
 )
+from toolkit.engine.tree import PathStat
+from toolkit.engine.volumes import Volume, VolumeDirectories
 from toolkit.errors import (
     ConflictError,
     ContainerNotFoundError,
@@ -45,13 +47,24 @@ from toolkit.kernel.cgroup_stats import CgroupStats
 from toolkit.runtime.logfile import LogEntry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Mapping,
+        Sequence,
+    )
 
+    from toolkit.engine.commit import CommitOptions
     from toolkit.engine.logs import LogSelection
+    from toolkit.engine.tree import CopyOptions
     from toolkit.engine.waiters import WaitResult
     from toolkit.runtime.protocol import AttachClient
+    from toolkit.storage.changes import Change
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
+CREATED_NS = 1767323045_600000000
 IMAGE_ID = ImageId("sha256:" + "ab" * 32)
 
 
@@ -77,12 +90,18 @@ def make_image(**changes: Any) -> Image:
         diff_ids=("sha256:" + "cd" * 32,),
         top=None,
         size_bytes=1000,
+        layer_bytes=(1000,),
         author="",
         architecture="amd64",
         os="linux",
         references=("busybox:latest",),
     )
     return replace(image, **changes)
+
+
+async def pieces(*parts: bytes) -> AsyncGenerator[bytes, None]:
+    for part in parts:
+        yield part
 
 
 class FakeContainer:
@@ -98,6 +117,10 @@ class FakeContainer:
             LogEntry("2026-01-02T03:04:06Z", "stderr", b"err\n"),
         ]
         self.fails: Exception | None = None
+        self.changed: list[Change] = []
+        self.place = PathStat(
+            name="d", size_bytes=4096, mode=0o40755, mtime_ns=CREATED_NS, link_target=""
+        )
 
     def _note(self, verb: str, *details: Any) -> None:
         self.calls.append((verb, details))
@@ -168,6 +191,28 @@ class FakeContainer:
     async def rw_size_bytes(self) -> int:
         return 24
 
+    async def changes(self) -> list[Change]:
+        return self.changed
+
+    async def export(self) -> AsyncGenerator[bytes, None]:
+        return pieces(b"tar", b"ball")
+
+    async def stat_path(self, path: str) -> PathStat:
+        self.calls.append(("stat", path))
+        return self.place
+
+    async def copy_out(self, path: str) -> tuple[PathStat, AsyncGenerator[bytes, None]]:
+        self.calls.append(("copy out", path))
+        return self.place, pieces(b"tar")
+
+    async def copy_in(self, path: str, stream: BinaryIO, options: CopyOptions) -> None:
+        content = await asyncio.to_thread(stream.read)
+        self.calls.append(("copy in", (path, content, options)))
+
+    async def commit(self, options: CommitOptions) -> Image:
+        self.calls.append(("commit", options))
+        return make_image()
+
     async def pids(self) -> list[int]:
         return [os.getpid()]
 
@@ -235,6 +280,43 @@ class FakeImages:
         return self.found
 
 
+class FakeVolumes:
+    """Volumes in a directory; a test says who has one."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.directories = VolumeDirectories(data_dir)
+        self.taken: dict[str, list[str]] = {}
+
+    async def list(self) -> list[Volume]:
+        return self.directories.list()
+
+    async def inspect(self, name: str) -> Volume:
+        return self.directories.get(name)
+
+    async def size_bytes(self, name: str) -> int:
+        return self.directories.size_bytes(name)
+
+    def users(self, name: str) -> Sequence[str]:
+        return self.taken.get(name, [])
+
+    async def create(
+        self, name: str, *, driver: str, labels: Mapping[str, str], options: Mapping[str, str]
+    ) -> Volume:
+        del driver, options
+        self.directories.create(name or "f" * 64, labels=labels)
+        return self.directories.get(name or "f" * 64)
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        del force
+        self.directories.remove(self.directories.get(name).name)
+
+    async def prune(self, chosen: Callable[[Volume], bool]) -> tuple[Sequence[str], int]:
+        names = [volume.name for volume in self.directories.list() if chosen(volume)]
+        for name in names:
+            self.directories.remove(name)
+        return names, 7
+
+
 class FakeEngine:
     """An engine of the facade's shape."""
 
@@ -242,6 +324,7 @@ class FakeEngine:
         self.instance = Instance(data_dir=data_dir / "data", run_dir=data_dir / "run")
         self.events = EventHub()
         self.images = FakeImages()
+        self.volumes = FakeVolumes(data_dir)
         self.made: list[tuple[ContainerSpec, str]] = []
         self.all: list[FakeContainer] = []
         self.sessions: dict[str, FakeExec] = {}

@@ -73,7 +73,7 @@ def test_volumes_from_gives_the_others_mounts_but_its_own_win() -> None:
     own = Mount(kind="bind", source="/own", target="/mine")
     spec = spec_with(own, volumes_from=("other:ro",))
     data, mine = resolved(spec, others)
-    assert (data.source, data.read_only, data.anonymous) == ("data", True, False)
+    assert (data.source, data.read_only, data.anonymous) == ("data", True, True)
     assert mine.source == "/own"
     with pytest.raises(InvalidRequestError, match="invalid mode"):
         resolved(spec_with(volumes_from=("other:rx",)), others)

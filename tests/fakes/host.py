@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class FakeLayers:
         self.rw: set[str] = set()
         self.is_full = False
         self.is_broken = False
+        self.tree_dir: Path | None = None
 
     def create_rw(self, container_id: str, top: Any) -> None:
         del top
@@ -46,6 +48,26 @@ class FakeLayers:
 
     def rootfs(self, container_id: str) -> FakeRootfs:
         return FakeRootfs(bind_dir=Path("/nowhere") / container_id)
+
+    def read_tree(self, container_id: str, act: Callable[[int], None]) -> None:
+        """Show the tree that a test has put together; none shows nothing."""
+        del container_id
+        if self.tree_dir is not None:
+            tree_fd = os.open(self.tree_dir, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                act(tree_fd)
+            finally:
+                os.close(tree_fd)
+
+    def changes(self, container_id: str) -> list[Any]:
+        del container_id
+        return []
+
+    def commit(self, container_id: str) -> Any:
+        raise StorageError(f"container {container_id} has no layer to commit")
+
+    def settle(self, chain_id: Any) -> None:
+        del chain_id
 
     def rw_size_bytes(self, container_id: str) -> int:
         return 1 if container_id in self.rw else 0

@@ -53,14 +53,18 @@ def _bind(text: str) -> Mount:
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
             "If you intended to pass a host directory, use absolute path"
         )
-    read_only, propagation = _modes(parts[2] if len(parts) == _MOST_PARTS else "", problem)
+    modes = parts[2] if len(parts) == _MOST_PARTS else ""
+    read_only, propagation = _modes(modes, problem)
+    if propagation and not is_path:
+        raise InvalidRequestError(f'{problem}: invalid mode: "{modes}": propagation is of binds')
     return Mount(
         kind="bind" if is_path else "volume",
         source=posixpath.normpath(source) if is_path else source,
         target=_target(parts[1], problem),
         read_only=read_only,
         propagation=propagation or "rprivate",
-        options=parts[2] if len(parts) == _MOST_PARTS else "",
+        options=modes,
+        no_copy="nocopy" in modes.split(","),
     )
 
 
@@ -101,9 +105,7 @@ def _mount(wire: schemas.MountPoint) -> Mount:
         source = wire.source or ""
         if source and not _VOLUME_NAME.fullmatch(source):
             raise InvalidRequestError(f"{problem}: {source!r} is not a volume's name")
-        return Mount(
-            kind="volume", source=source, target=target, read_only=read_only, from_binds=False
-        )
+        return _volume_mount(wire, source, target, problem)
     if kind == "tmpfs":
         if wire.source:
             raise InvalidRequestError(f"{problem}: field Source must not be specified")
@@ -130,6 +132,8 @@ def _bind_mount(wire: schemas.MountPoint, target: str, problem: str) -> Mount:
     propagation = (wire.bind_options.propagation if wire.bind_options else None) or "rprivate"
     if propagation not in _PROPAGATIONS:
         raise InvalidRequestError(f"{problem}: invalid propagation mode: {propagation}")
+    if wire.bind_options and wire.bind_options.read_only_non_recursive:
+        raise InvalidRequestError(f"{problem}: what is read-only is so with all below it")
     return Mount(
         kind="bind",
         source=posixpath.normpath(source),
@@ -137,6 +141,26 @@ def _bind_mount(wire: schemas.MountPoint, target: str, problem: str) -> Mount:
         read_only=bool(wire.read_only),
         propagation=propagation,
         from_binds=bool(wire.bind_options and wire.bind_options.create_mountpoint),
+        is_recursive=not (wire.bind_options and wire.bind_options.non_recursive),
+    )
+
+
+def _volume_mount(wire: schemas.MountPoint, source: str, target: str, problem: str) -> Mount:
+    """Return a volume of ``Mounts``."""
+    options = wire.volume_options
+    driver = options.driver_config if options else None
+    if driver and (driver.name not in {None, "", "local"} or driver.options):
+        raise InvalidRequestError(f"{problem}: there is only the driver local, without options")
+    if options and options.subpath:
+        raise InvalidRequestError(f"{problem}: a part of a volume cannot be mounted")
+    return Mount(
+        kind="volume",
+        source=source,
+        target=target,
+        read_only=bool(wire.read_only),
+        from_binds=False,
+        no_copy=bool(options and options.no_copy),
+        volume_labels=(options.labels if options else None) or {},
     )
 
 

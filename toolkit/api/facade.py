@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
     from toolkit.config import Instance
     from toolkit.engine.commit import CommitOptions
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RestartPolicy,
     )
     from toolkit.engine.tree import CopyOptions, PathStat
+    from toolkit.engine.volumes import Volume
     from toolkit.engine.waiters import WaitResult
     from toolkit.images.image import Image
     from toolkit.kernel.cgroup_stats import CgroupStats
@@ -165,6 +166,38 @@ class Images(Protocol):
         """Take a name away, or an image."""
 
 
+class Volumes(Protocol):
+    """The volumes."""
+
+    async def list(self) -> Sequence[Volume]:
+        """Return every volume by name."""
+
+    async def inspect(self, name: str) -> Volume:
+        """Return one."""
+
+    async def size_bytes(self, name: str) -> int:
+        """Return what its files take."""
+
+    def users(self, name: str) -> Sequence[str]:
+        """Return the containers that have it."""
+
+    async def create(
+        self,
+        name: str,
+        *,
+        driver: str,
+        labels: Mapping[str, str],
+        options: Mapping[str, str],
+    ) -> Volume:
+        """Make one, or return it."""
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        """Remove one that nobody has."""
+
+    async def prune(self, chosen: Callable[[Volume], bool]) -> tuple[Sequence[str], int]:
+        """Remove those of a choice that nobody has; names and bytes."""
+
+
 class Events(Protocol):
     """What happened."""
 
@@ -195,6 +228,10 @@ class EngineFacade(Protocol):
     @property
     def images(self) -> Images:
         """The images."""
+
+    @property
+    def volumes(self) -> Volumes:
+        """The volumes."""
 
     async def create_container(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:
         """Make a container; also warnings."""

@@ -71,26 +71,29 @@ def inspect_object(image: Image, driver_name: str) -> dict[str, Any]:
     }
 
 
-def history(image: Image) -> list[dict[str, Any]]:
+def history(image: Image, ancestors: Sequence[Image] = ()) -> list[dict[str, Any]]:
     """Return an image's history, newest first; what has no image of its own is ``<missing>``.
 
-    Sizes are known where one layer is the whole image; other steps say 0.
+    Args:
+        image: Whose.
+        ancestors: Its parents that are images here.
     """
+    known = {len(one.history): one for one in (*ancestors, image)}
+    sizes = iter(image.layer_bytes)
     entries = []
-    for position, step in enumerate(reversed(image.history)):
-        is_image = position == 0
-        is_whole = len(image.diff_ids) == 1 and not step.get("empty_layer")
+    for number, step in enumerate(image.history, start=1):
+        own = known.get(number)
         entries.append(
             {
-                "Id": image.id if is_image else "<missing>",
+                "Id": own.id if own else "<missing>",
                 "Created": _created(step, image),
                 "CreatedBy": str(step.get("created_by", "")),
-                "Tags": image.references or None if is_image else None,
-                "Size": image.size_bytes if is_whole else 0,
+                "Tags": own.references or None if own else None,
+                "Size": 0 if step.get("empty_layer") else next(sizes, 0),
                 "Comment": str(step.get("comment", "")),
             }
         )
-    return entries
+    return entries[::-1]
 
 
 def _created(step: dict[str, Any], image: Image) -> int:

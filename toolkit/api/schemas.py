@@ -84,6 +84,33 @@ class BindOptions(Wire, frozen=True):
 
     propagation: Text = None
     create_mountpoint: Flag = None
+    non_recursive: Flag = None
+    read_only_non_recursive: Flag = None
+
+
+class VolumeDriver(Wire, frozen=True):
+    """``DriverConfig`` of a mounted volume."""
+
+    name: Text = None
+    options: TextMap = None
+
+
+class VolumeOptions(Wire, frozen=True):
+    """``VolumeOptions`` of a mount."""
+
+    no_copy: Flag = None
+    labels: TextMap = None
+    driver_config: VolumeDriver | None = None
+    subpath: Text = None
+
+
+class VolumeBody(Wire, frozen=True):
+    """The body of a volume's create."""
+
+    name: Text = None
+    driver: Text = None
+    driver_opts: TextMap = None
+    labels: TextMap = None
 
 
 class TmpfsOptions(Wire, frozen=True):
@@ -103,6 +130,7 @@ class MountPoint(Wire, frozen=True):
     read_only: Flag = None
     bind_options: BindOptions | None = None
     tmpfs_options: TmpfsOptions | None = None
+    volume_options: VolumeOptions | None = None
 
 
 class LxcSetting(Wire, frozen=True):
@@ -254,7 +282,8 @@ class ExecStartBody(Wire, frozen=True):
 
 _Body = TypeVar("_Body", bound=Wire)
 _decoders: dict[type[Wire], msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (CreateBody, ExecBody, ExecStartBody, Resources)
+    kind: msgspec.json.Decoder(kind)
+    for kind in (CreateBody, ExecBody, ExecStartBody, Resources, VolumeBody)
 }
 
 

@@ -15,6 +15,7 @@ from toolkit.api.routes import (
     processes,
     streams,
     system,
+    volumes,
 )
 from toolkit.api.routes.unavailable import unavailable
 
@@ -77,5 +78,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     get("/networks", networks.list_),
     get("/networks/{name:*}", networks.inspect),
     post("/networks/create", unavailable("creating networks is")),
-    get("/volumes", system.volumes),
+    get("/volumes", volumes.list_),
+    post("/volumes/create", volumes.create),
+    post("/volumes/prune", volumes.prune),
+    get("/volumes/{name}", volumes.inspect),
+    delete("/volumes/{name}", volumes.remove),
 )

@@ -20,6 +20,7 @@ from toolkit.client.images import Images
 from toolkit.client.jsonstream import Document, decode_objects
 from toolkit.client.query import Query, encode_query
 from toolkit.client.system import System
+from toolkit.client.volumes import Volumes
 from toolkit.client.wire import (
     UPGRADED,
     Connection,
@@ -122,7 +123,7 @@ class Client:
 
     Attributes:
         host: The engine's address.
-        containers, execs, images, system: The verbs.
+        containers, execs, images, system, volumes: The verbs.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Client:
         self.execs = Execs(self)
         self.images = Images(self)
         self.system = System(self)
+        self.volumes = Volumes(self)
 
     def __enter__(self) -> Self:
         return self

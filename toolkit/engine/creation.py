@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from toolkit.engine.copyup import fill_new_volumes
 from toolkit.engine.index import SHORT_ID_LENGTH
 from toolkit.engine.inits import find_static_init
 from toolkit.engine.launch import planned_rlimits
@@ -30,6 +31,7 @@ from toolkit.engine.names import checked_name
 from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import resolved_sharing, shared_with
 from toolkit.engine.validation import check_spec
+from toolkit.engine.volumes import ANONYMOUS_LABEL
 from toolkit.errors import InvalidRequestError
 from toolkit.kernel.capabilities import held_capabilities
 
@@ -152,10 +154,23 @@ def _make_files(context: EngineContext, record: ContainerRecord, image: Image) -
         files.dir.mkdir(mode=0o700)
         files.log.touch(mode=0o600)  # so that one can be followed before it has a line
         context.parts.layers.create_rw(record.id, image.top)
-        for mount in record.mounts:
-            if mount.kind == "volume":
-                context.volumes.create(mount.source)
+        _make_volumes(context, record, undo)
         undo.pop_all()
+
+
+def _make_volumes(context: EngineContext, record: ContainerRecord, undo: ExitStack) -> None:
+    """Make the volumes that are not there yet, and fill the empty ones from the image."""
+    fillable = []
+    for mount in record.mounts:
+        if mount.kind != "volume":
+            continue
+        labels = {ANONYMOUS_LABEL: ""} if mount.anonymous else {}
+        place, is_new = context.volumes.create(mount.source, labels=labels | mount.volume_labels)
+        if is_new:
+            undo.callback(context.volumes.remove, mount.source)
+        if not mount.no_copy:
+            fillable.append((mount, place))
+    fill_new_volumes(context.parts.layers, record.id, fillable)
 
 
 def _default_host_name(spec: ContainerSpec, container_id: ContainerId) -> str:

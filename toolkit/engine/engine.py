@@ -24,6 +24,7 @@ from toolkit.engine.limits import HostLimits
 from toolkit.engine.lock import InstanceLock
 from toolkit.engine.recovery import recover, restart_by_policy
 from toolkit.engine.store import Store
+from toolkit.engine.volume_cases import VolumeUseCases
 from toolkit.engine.volumes import VolumeDirectories
 from toolkit.engine.waiters import WaitingClients
 from toolkit.errors import ToolkitError
@@ -63,6 +64,7 @@ class Engine:
         self._opened: EngineContext | None = None
         self._execs: ExecSessions | None = None
         self._images: ImageUseCases | None = None
+        self._volumes: VolumeUseCases | None = None
 
     async def open(self) -> None:
         """Take the instance, find its containers again, and begin to serve.
@@ -84,6 +86,7 @@ class Engine:
             undo.push_async_callback(store.close)
             contents = await store.open(parts.boot_id)
             context = self._make_context(parts, store)
+            context.volumes.open()
             undo.callback(context.threads.shutdown)
             undo.callback(context.waiting_clients.close)
             await parts.supervisor.open()
@@ -92,6 +95,7 @@ class Engine:
             self._opened, self._undo = context, undo.pop_all()
         self._execs = ExecSessions(context)
         self._images = ImageUseCases(context)
+        self._volumes = VolumeUseCases(context)
         restart_by_policy(context)
 
     async def close(self) -> None:
@@ -160,6 +164,13 @@ class Engine:
         if self._images is None:
             raise ToolkitError("the engine is not open")
         return self._images
+
+    @property
+    def volumes(self) -> VolumeUseCases:
+        """The volumes of this instance."""
+        if self._volumes is None:
+            raise ToolkitError("the engine is not open")
+        return self._volumes
 
     async def info(self) -> EngineInfo:
         """Return what this engine is and has."""

@@ -311,9 +311,9 @@ def _mount(mount: Mount, volumes: VolumeDirectories) -> Document:
             "source": "tmpfs",
             "options": options,
         }
-    words = ["rbind", access, mount.propagation or "rprivate"]
+    words = ["rbind" if mount.is_recursive else "bind", access, mount.propagation or "rprivate"]
     if mount.kind == "volume":
-        return _bind(str(volumes.create(mount.source)), mount.target, words)
+        return _bind(str(volumes.create(mount.source)[0]), mount.target, words)
     _make_source(mount)
     return _bind(mount.source, mount.target, words)
 

@@ -86,7 +86,10 @@ class Mount:
     Attributes:
         kind: How *source* is read: a host path, a volume's name, or nothing.
         propagation: One of the kernel's words, e.g. ``rprivate``.
-        anonymous: The engine made the volume for this container alone.
+        anonymous: The engine made the volume up; it goes with the last container that has it.
+        no_copy: A new volume gets nothing of the image.
+        is_recursive: What is mounted below a bind's source is bound along.
+        volume_labels: Of a volume that is made by this.
     """
 
     kind: Literal["bind", "volume", "tmpfs"]
@@ -97,6 +100,9 @@ class Mount:
     options: str = ""
     from_binds: bool = True  # came in docker's Binds, not Mounts: a missing source is made
     anonymous: bool = False
+    no_copy: bool = False
+    is_recursive: bool = True
+    volume_labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,4 +120,4 @@ def _from_others(spec: ContainerSpec, find: Callable[[str], ContainerRecord]) ->
             raise InvalidRequestError(f'invalid mode: "{mode[:20]}"')
         for mount in find(reference).mounts:
             if mount.kind != "tmpfs":
-                yield replace(mount, read_only=mount.read_only or mode == "ro", anonymous=False)
+                yield replace(mount, read_only=mount.read_only or mode == "ro", no_copy=True)

@@ -107,6 +107,9 @@ class Layers(Protocol):
     def rootfs(self, container_id: str) -> Rootfs:
         """Return what to mount."""
 
+    def read_tree(self, container_id: str, act: Callable[[int], None]) -> None:
+        """Call something with the container's whole tree, to be read."""
+
     def changes(self, container_id: str) -> list[Change]:
         """Return what the container has changed of its image."""
 

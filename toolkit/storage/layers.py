@@ -44,9 +44,10 @@ from toolkit.storage.pipes import piped
 from toolkit.storage.recipe import RECIPE_NAME, LayerArchive, RecipeWriter
 from toolkit.storage.trees import remove_entry
 from toolkit.storage.vfs import VfsDriver
+from toolkit.storage.views import run_privately, viewed_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from toolkit.storage.changes import Change
@@ -264,6 +265,20 @@ class LayerStore:
             self._base_dir / "rw" / container_id,
             lower_dirs=[self._base_dir / lower for lower in lowers],
         )
+
+    def read_tree(self, container_id: str, act: Callable[[int], None]) -> None:
+        """Call something with a container's whole tree, which is there to be read.
+
+        Raises:
+            LayerNotFoundError: The container has no directory.
+        """
+        source = self.rootfs(container_id)
+
+        def run() -> None:
+            with viewed_root(source) as root_fd:
+                act(root_fd)
+
+        run_privately(run)
 
     def changes(self, container_id: str) -> list[Change]:
         """Return what a container has changed of its image, sorted by path.

@@ -68,6 +68,32 @@ def test_history_and_inspect(api: Any) -> None:
     (entry,) = api("GET", "/images/busybox/history").json
     assert (entry["Size"], entry["Created"]) == (1000, 1767323045)
     assert entry["Comment"] == "Imported from -"
+
+
+def test_each_step_of_a_history_has_its_layers_size_and_image(
+    api: Any, engine: Any, image: Any
+) -> None:
+    """API-006; 0.7.2 walked from the image to its root (rule 9.10)."""
+    steps = ({"created_by": "base"}, {"created_by": "env", "empty_layer": True}, {"comment": "c"})
+    parent = image(id="sha256:" + "01" * 32, references=("p:1",), history=steps[:1])
+    child = image(
+        id="sha256:" + "02" * 32,
+        references=("c:1",),
+        history=steps,
+        layer_bytes=(70, 5),
+        parent=parent.id,
+    )
+    engine.images.found = [child, parent]
+    told = api("GET", "/images/c:1/history").json
+    assert [(entry["Id"][7:9], entry["Size"]) for entry in told] == [
+        ("02", 5),
+        ("g>", 0),
+        ("01", 70),
+    ]
+    assert [entry["Tags"] for entry in told] == [["c:1"], None, ["p:1"]]
+
+
+def test_inspect_of_an_image(api: Any) -> None:
     document = api("GET", "/images/busybox/json").json
     assert document["Id"] == "sha256:" + "ab" * 32
     assert document["Created"] == "2026-01-02T03:04:05.6Z"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from toolkit import __version__
-from toolkit.engine.model import Mount
 
 
 def test_ping_says_ok_and_what_it_can(api: Any) -> None:
@@ -89,22 +88,13 @@ def test_an_unknown_network_is_404(api: Any) -> None:
     assert (answer.status, answer.json) == (404, {"message": "network bridge not found"})
 
 
-def test_volumes_are_those_of_the_containers(api: Any, add_container: Any) -> None:
-    assert api("GET", "/volumes").json == {"Volumes": [], "Warnings": None}
-    add_container(mounts=(Mount(kind="volume", source="x1", target="/v"),))
-    (volume,) = api("GET", "/volumes").json["Volumes"]
-    assert (volume["Name"], volume["Driver"], volume["Scope"]) == ("x1", "local", "local")
-
-
 @pytest.mark.parametrize(
     ("method", "target"),
     [
         ("POST", "/auth"),
         ("POST", "/build"),
-        ("POST", "/commit"),
         ("GET", "/images/search"),
         ("POST", "/images/a/push"),
-        ("GET", "/containers/a/export"),
     ],
 )
 def test_what_is_not_there_yet_says_so(api: Any, method: str, target: str) -> None:

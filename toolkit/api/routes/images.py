@@ -13,7 +13,7 @@ from toolkit.api.filters import PRUNE_FILTERS, has_labels, reference_test, until
 from toolkit.api.render_image import history, inspect_object, labels_of, list_entry
 from toolkit.api.request import BodyFile, Response, json_response
 from toolkit.api.routes.unavailable import NotAvailableError
-from toolkit.errors import ConflictError, InvalidRequestError
+from toolkit.errors import ConflictError, InvalidRequestError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _FILTERS = frozenset({"reference", "dangling", "label", "before", "since", "until"})
 _BUFFER_BYTES = 1024 * 1024
+_MOST_ANCESTORS = 127
 _TRUE = frozenset({"true", "1"})
 
 
@@ -75,7 +76,16 @@ async def inspect(engine: EngineFacade, request: Request) -> Response:
 
 async def show_history(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /images/{name}/history``."""
-    return json_response(history(await engine.images.inspect(request.name)))
+    image = await engine.images.inspect(request.name)
+    ancestors: list[Image] = []
+    parent = image.parent
+    while parent is not None and len(ancestors) < _MOST_ANCESTORS:
+        try:
+            ancestors.append(await engine.images.inspect(parent))
+        except NotFoundError:
+            break
+        parent = ancestors[-1].parent
+    return json_response(history(image, ancestors))
 
 
 async def create(engine: EngineFacade, request: Request) -> Response:

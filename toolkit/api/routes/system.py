@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.api import render
 from toolkit.api.render import size_fields
 from toolkit.api.render_image import list_entry
 from toolkit.api.render_system import info_object, version_object
+from toolkit.api.render_volume import volume_object
 from toolkit.api.request import Response, json_response
 from toolkit.api.routes.containers import places_of, sizes_of
-from toolkit.api.times import NEVER, rfc3339_nano
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from toolkit.api.facade import EngineFacade
     from toolkit.api.request import Request
+    from toolkit.engine.volumes import Volume
 
-_VOLUME_FILTERS = frozenset({"name", "dangling", "driver", "label"})
 _PING = Response(
     body=b"OK",
     content_type="text/plain; charset=utf-8",
@@ -72,52 +69,16 @@ async def disk_usage(engine: EngineFacade, request: Request) -> Response:
                 for image in images
             ],
             "Containers": containers,
-            "Volumes": [],
+            "Volumes": [await _measured(engine, volume) for volume in await engine.volumes.list()],
             "BuildCache": [],
         }
     )
 
 
-async def volumes(engine: EngineFacade, request: Request) -> Response:
-    """Serve ``GET /volumes``: those that containers have, as nothing else makes any yet."""
-    terms = request.query.filters(_VOLUME_FILTERS)
-    place = places_of(engine).volume_dir
-    containers = await engine.containers()
-    names = {
-        mount.source
-        for container in containers
-        for mount in container.record.mounts
-        if mount.kind == "volume" and mount.source
+async def _measured(engine: EngineFacade, volume: Volume) -> dict[str, Any]:
+    """Return a volume with what it takes."""
+    usage = {
+        "Size": await engine.volumes.size_bytes(volume.name),
+        "RefCount": len(engine.volumes.users(volume.name)),
     }
-    if "name" in terms:
-        names = {name for name in names if any(part in name for part in terms["name"])}
-    if "dangling" in terms and {"true", "1"}.intersection(terms["dangling"]):
-        names = set()
-    if terms.get("label") or any(driver != "local" for driver in terms.get("driver", ())):
-        names = set()
-    return json_response(
-        {
-            "Volumes": [
-                {
-                    "Name": name,
-                    "Driver": "local",
-                    "Mountpoint": str(place(name)),
-                    "CreatedAt": _created(place(name)),
-                    "Labels": None,
-                    "Scope": "local",
-                    "Options": None,
-                }
-                for name in sorted(names)
-            ],
-            "Warnings": None,
-        }
-    )
-
-
-def _created(directory: Path) -> str:
-    """Return when a directory was made, as near as the file system tells."""
-    try:
-        seconds = directory.parent.stat().st_mtime
-    except OSError:
-        return NEVER
-    return rfc3339_nano(datetime.fromtimestamp(int(seconds), UTC))
+    return volume_object(volume) | {"UsageData": usage}
