@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolkit.cli import specs
+from toolkit.cli.security_options import read_security_options
 from toolkit.cli.units import parse_cpus, parse_memory
 from toolkit.errors import InvalidRequestError
 
@@ -51,7 +52,6 @@ _HOST_LISTS: Final = {
     "dns_option": "DnsOptions",
     "dns_search": "DnsSearch",
     "group_add": "GroupAdd",
-    "security_opt": "SecurityOpt",
     "volumes_from": "VolumesFrom",
 }
 _CONFIG_TEXTS: Final = {
@@ -155,6 +155,8 @@ def _host_config(
     _copy_given(_HOST_SWITCHES, options, host)
     host.update({wire: options[n] for n, wire in _HOST_NUMBERS.items() if options[n] is not None})
     host.update({wire: list(options[n]) for n, wire in _HOST_LISTS.items() if options[n]})
+    if options["security_opt"]:
+        host["SecurityOpt"] = read_security_options(options["security_opt"])
     host.update(_parsed_lists(options))
     host.update(_memory(options))
     if options["cpus"]:
