@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError
@@ -29,7 +28,8 @@ def _read(option: str) -> str:
     if name != "seccomp" or not separator or value in _WORDS:
         return option
     try:
-        profile = json.loads(Path(value).read_text(encoding="utf-8"))
+        with open(value, encoding="utf-8") as file:  # noqa: PTH123  # pathlib costs an import
+            profile = json.load(file)
     except (OSError, ValueError) as error:
         raise InvalidRequestError(f"opening seccomp profile ({value}) failed: {error}") from error
     return f"seccomp={json.dumps(profile, separators=(',', ':'))}"
