@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The event loop of a proxy: descriptors, what to do when they are ready, and one clock.
+"""The event loop of proxies and name server: descriptors that become ready, and a clock.
 
-It stands on epoll alone, because asyncio would cost each proxy megabytes.
+It stands on epoll alone, because asyncio would cost each process megabytes.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ Callback = Callable[[int], None]  # is given epoll's event mask
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
 _MOST_EVENTS: Final = 256
-_CLOCK_SECONDS: Final = 1.0
 
 
 class Loop:
     """Calls back while descriptors are ready.
 
+    Args:
+        clock_seconds: How often the clocks tick, while there are any.
+
     Attributes:
         is_running: False ends `run` after the callback that set it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock_seconds: float = 1.0) -> None:
         self.is_running = True
+        self._clock_seconds = clock_seconds
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[int, Callback]] = {}
         self._clocks: list[Callable[[], bool]] = []
@@ -48,7 +51,7 @@ class Loop:
             self._watched.pop(fd, None)
 
     def add_clock(self, tick: Callable[[], bool]) -> None:
-        """Call *tick* each second for as long as it returns True."""
+        """Call *tick* again and again for as long as it returns True."""
         self._clocks.append(tick)
 
     def run(self) -> None:
@@ -61,5 +64,6 @@ class Loop:
                 if watched is not None:  # another callback may have closed it meanwhile
                     watched[1](mask)
             if self._clocks and time.monotonic() >= due:
-                self._clocks = [tick for tick in self._clocks if tick()]
-                due = time.monotonic() + _CLOCK_SECONDS
+                due_clocks, self._clocks = self._clocks, []
+                self._clocks += [tick for tick in due_clocks if tick()]
+                due = time.monotonic() + self._clock_seconds

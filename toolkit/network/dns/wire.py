@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions and answers as bytes (RFC 1035, RFC 6891), by dnspython; no sockets.
+
+Whatever the bytes, a function here returns: they come from programs in containers and from
+resolvers outside (row S-88).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Final
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.reversename
+import dns.rrset
+
+if TYPE_CHECKING:
+    from toolkit.network.dns.table import NameTable
+
+TTL_SECONDS: Final = 0  # changes are visible at once: nobody is to keep an answer
+HEADER_BYTES: Final = 12
+LARGEST_QUERY_BYTES: Final = 4096
+SMALLEST_LIMIT_BYTES: Final = 512
+_LARGEST_LIMIT_BYTES: Final = 4096
+_ID: Final = struct.Struct("!H")
+_FLAGS: Final = struct.Struct("!HH")
+_QR: Final = 0x8000
+_OPCODE: Final = 0x7800
+_RD: Final = 0x0100
+_BROKEN: Final = (dns.exception.DNSException, ValueError, IndexError, KeyError, struct.error)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, as it came.
+
+    Attributes:
+        name: In plain text, without the dot at the end; empty where it cannot be one of ours.
+        limit_bytes: How much the client takes in one datagram.
+    """
+
+    message: dns.message.Message
+    raw: bytes
+    name: str
+    kind: dns.rdatatype.RdataType
+    limit_bytes: int
+
+
+def parse_question(raw: bytes) -> Question | bytes | None:
+    """Return the question in a packet, the answer to what is none, or None for silence."""
+    if len(raw) < HEADER_BYTES or _FLAGS.unpack_from(raw)[1] & _QR:
+        return None  # no question at all: an answer to it could go back and forth for ever
+    if _FLAGS.unpack_from(raw)[1] & _OPCODE:  # only questions (opcode 0) are for us
+        return _bare_answer(raw, dns.rcode.NOTIMP)
+    try:
+        message = dns.message.from_wire(raw[:LARGEST_QUERY_BYTES], ignore_trailing=True)
+    except _BROKEN:
+        return _bare_answer(raw, dns.rcode.FORMERR)
+    if len(message.question) != 1:
+        return _bare_answer(raw, dns.rcode.FORMERR)
+    asked = message.question[0]
+    if asked.rdclass != dns.rdataclass.IN:
+        return _bare_answer(raw, dns.rcode.REFUSED)
+    limit = SMALLEST_LIMIT_BYTES
+    if message.edns >= 0:
+        limit = min(max(limit, message.payload), _LARGEST_LIMIT_BYTES)
+    return Question(message, raw, _plain(asked.name), asked.rdtype, limit)
+
+
+def answer_locally(question: Question, table: NameTable, container: str) -> bytes | None:
+    """Return the answer to what the table knows; None: others are to be asked."""
+    if question.kind == dns.rdatatype.PTR:
+        return _answer_reverse(question, table, container)
+    addresses = table.lookup(container, question.name) if question.name else None
+    if addresses is None:
+        return None
+    name = question.message.question[0].name
+    by_kind = {
+        dns.rdatatype.A: [str(a) for a in addresses if isinstance(a, IPv4Address)],
+        dns.rdatatype.AAAA: [str(a) for a in addresses if isinstance(a, IPv6Address)],
+    }
+    wanted = by_kind if question.kind == dns.rdatatype.ANY else {question.kind}
+    rrsets = [
+        dns.rrset.from_text(name, TTL_SECONDS, dns.rdataclass.IN, kind, *by_kind[kind])
+        for kind in wanted
+        if by_kind.get(kind)
+    ]
+    return _answer(question, rrsets)
+
+
+def failure(question: Question) -> bytes:
+    """Return the answer where nobody could be asked."""
+    return _bare_answer(question.raw, dns.rcode.SERVFAIL)
+
+
+def for_upstream(question: Question, new_id: int) -> bytes:
+    """Return a question as it is passed on: another id, and nothing of the client's network.
+
+    The option of RFC 7871 is taken out; anything else stays as it came.
+    """
+    message = question.message
+    options = [option for option in message.options if option.otype != dns.edns.ECS]
+    raw = question.raw
+    if len(options) != len(message.options):
+        message.use_edns(message.edns, message.ednsflags, message.payload, options=options)
+        raw = message.to_wire()
+    return _ID.pack(new_id) + raw[_ID.size :]
+
+
+def from_upstream(question: Question, raw: bytes, sent_id: int, *, over_tcp: bool) -> bytes | None:
+    """Return a resolver's answer for the client; None if it is no answer to what was asked."""
+    if not _answers(question, raw, sent_id):
+        return None
+    if not over_tcp and len(raw) > question.limit_bytes:
+        return truncated(question)
+    return _ID.pack(question.message.id) + raw[_ID.size :]
+
+
+def _answers(question: Question, raw: bytes, sent_id: int) -> bool:
+    if len(raw) < HEADER_BYTES:
+        return False
+    found_id, flags = _FLAGS.unpack_from(raw)
+    if found_id != sent_id or not flags & _QR:
+        return False
+    try:
+        echoed = dns.message.from_wire(raw, question_only=True, ignore_trailing=True).question
+    except _BROKEN:
+        return False
+    if not echoed:  # a refusal may be a header alone
+        return code_of(raw) != dns.rcode.NOERROR
+    asked = question.message.question
+    return [(q.name, q.rdtype, q.rdclass) for q in echoed] == [
+        (q.name, q.rdtype, q.rdclass) for q in asked
+    ]
+
+
+def code_of(raw: bytes) -> int:
+    """Return the response code of an answer."""
+    return raw[3] & 0x0F
+
+
+def is_refusal(raw: bytes) -> bool:
+    """Return whether an answer is a reason to ask the next resolver."""
+    return code_of(raw) in {dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTIMP}
+
+
+def truncated(question: Question) -> bytes:
+    """Return the answer that makes the client ask again by TCP."""
+    response = dns.message.make_response(question.message, recursion_available=True)
+    response.flags |= dns.flags.TC
+    return response.to_wire()
+
+
+def _answer_reverse(question: Question, table: NameTable, container: str) -> bytes | None:
+    asked = question.message.question[0].name
+    try:
+        text = dns.reversename.to_address(asked)
+        name = table.reverse(container, ip_address(text))
+    except _BROKEN:
+        return None
+    if name is None:
+        return None
+    kind = dns.rdatatype.PTR
+    rrset = dns.rrset.from_text(asked, TTL_SECONDS, dns.rdataclass.IN, kind, f"{name}.")
+    return _answer(question, [rrset])
+
+
+def _answer(question: Question, rrsets: list[dns.rrset.RRset]) -> bytes:
+    response = dns.message.make_response(question.message, recursion_available=True)
+    response.flags |= dns.flags.AA
+    response.answer.extend(rrsets)
+    return response.to_wire(max_size=65535)
+
+
+def fitted(question: Question, raw: bytes, *, over_tcp: bool) -> bytes:
+    """Return an answer of ours, or what stands for it if it is too long for the client."""
+    return raw if over_tcp or len(raw) <= question.limit_bytes else truncated(question)
+
+
+def _bare_answer(raw: bytes, code: int) -> bytes:
+    """Return a header alone, with the id, opcode and wish for recursion that came."""
+    found_id, flags = _FLAGS.unpack_from(raw)
+    return struct.pack("!6H", found_id, _QR | (flags & (_OPCODE | _RD)) | 0x80 | code, 0, 0, 0, 0)
+
+
+def _plain(name: dns.name.Name) -> str:
+    """Return a name as text if its labels are plain ones: others are never ours."""
+    labels = name.labels[:-1]
+    try:
+        texts = [label.decode("ascii") for label in labels]
+    except UnicodeDecodeError:
+        return ""
+    return "" if any("." in text for text in texts) else ".".join(texts)
