@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LOG_BYTES: Final = 0  # docker's: one file that grows
 DEFAULT_LOG_FILES: Final = 1
+_TMPFS_GUARDS: Final = frozenset({"nosuid", "nodev", "noexec"})
 _ETC_OPTIONS: Final = ["bind", "rw", "nosuid", "nodev", "noexec", "rprivate"]
 _encoder: Final = msgspec.json.Encoder()
 
@@ -303,8 +304,10 @@ def _put_init_before(document: Document, program: Path) -> None:
 def _mount(mount: Mount, volumes: VolumeDirectories) -> Document:
     access = "ro" if mount.read_only else "rw"
     if mount.kind == "tmpfs":
-        options = ["nosuid", "nodev", "noexec", access]
-        options += [option for option in mount.options.split(",") if option]
+        asked = [option for option in mount.options.split(",") if option]
+        lifted = {f"no{option}" for option in asked}
+        options = [word for word in ("nosuid", "nodev", "noexec") if word not in lifted]
+        options += [access, *(option for option in asked if f"no{option}" not in _TMPFS_GUARDS)]
         return {
             "destination": mount.target,
             "type": "tmpfs",
