@@ -87,8 +87,18 @@ class NftGuard:
         """Let a link send as these, and as nobody else."""
         self.dismiss(link)
         seat = (mac, list(addresses))
-        self._nft.run(self._admission(link, *seat))
         self._admitted[link] = seat
+        try:
+            self._nft.run(self._admission(link, *seat))
+        except FirewallError:  # not written yet, or somebody flushed
+            self._write_anew_with(link)
+
+    def _write_anew_with(self, link: str) -> None:
+        try:
+            self.reset()
+        except FirewallError:
+            del self._admitted[link]
+            raise
 
     def dismiss(self, link: str) -> None:
         """Forget a link; one that is not known is as good."""
