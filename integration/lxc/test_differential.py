@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integration.lxc.both import Case, shell
+from toolkit.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,19 +176,20 @@ def test_a_signal_from_outside_is_the_same_on_both(engine: Engine, signal: str) 
     outcomes = []
     for backend in ("native", "lxc"):
         case = shell(handling + "while :; do sleep 0.02; done")
-        outcomes.append(_killed(engine, case, backend, signal))
+        with Client(engine.url, timeout_seconds=30) as client:  # it holds two connections
+            outcomes.append(_killed(client, case, backend, signal))
     assert outcomes[0] == outcomes[1]
 
 
-def _killed(engine: Engine, case: Case, backend: str, signal: str) -> tuple[int, bytes]:
-    containers = engine.client.containers
+def _killed(client: Client, case: Case, backend: str, signal: str) -> tuple[int, bytes]:
+    containers = client.containers
     host = {"NetworkMode": "none", "Runtime": backend}
     wish = {"Image": "busybox", "Cmd": list(case.command), "HostConfig": host}
     container = containers.create(wish).id
     try:
         containers.start(container)
-        with closing(containers.logs(container, framed=True, follow=True)) as chunks:
-            next(chunk for chunk in chunks if b"ready" in chunk.payload)
+        chunks = containers.logs(container, framed=True, follow=True)
+        next(chunk for chunk in chunks if b"ready" in chunk.payload)
         pending = containers.wait(container)
         containers.kill(container, signal=signal)
         code = pending.result().exit_code

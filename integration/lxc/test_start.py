@@ -57,7 +57,9 @@ def test_the_configuration_stays_where_a_person_can_read_it(
 
 def test_the_shim_is_the_parent_and_lxc_has_no_process_left(engine: Engine, running: str) -> None:
     pid = int(engine.client.containers.inspect(running)["State"]["Pid"])
-    parent, _ = parent_and_state(pid)
+    found = parent_and_state(pid)
+    assert found is not None
+    parent, _ = found
     assert Path(f"/proc/{parent}/comm").read_text() == "toolkit-shim\n"
     names = [path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert not [name for name in names if "lxc-start" in name and running in name]
@@ -95,9 +97,10 @@ def test_a_program_that_is_killed_ends_with_128_and_the_signal(
     engine: Engine, running: str
 ) -> None:
     """H-3."""
-    pending = engine.client.containers.wait(running)
-    engine.client.containers.kill(running, signal="KILL")
-    assert pending.result().exit_code == 137
+    with Client(engine.url, timeout_seconds=30) as client:  # it holds two connections
+        pending = client.containers.wait(running)
+        client.containers.kill(running, signal="KILL")
+        assert pending.result().exit_code == 137
 
 
 def test_a_paused_container_stands_still_and_goes_on(engine: Engine, running: str) -> None:

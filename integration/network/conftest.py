@@ -83,11 +83,13 @@ class Container:
 
     def serve(self, port: int, address: str = "") -> socket.socket:
         """Listen; the kernel accepts, nobody answers."""
-        return self.do(lambda: socket.create_server((address, port)))
+        server: socket.socket = self.do(lambda: socket.create_server((address, port)))
+        return server
 
     def hear(self, port: int) -> socket.socket:
         """Take datagrams."""
-        return self.do(lambda: _datagrams(port))
+        heard: socket.socket = self.do(lambda: _datagrams(port))
+        return heard
 
 
 def _datagrams(port: int) -> socket.socket:
@@ -221,7 +223,7 @@ def neighbours_of_this_namespace() -> dict[str, str]:
 def checksum(data: bytes) -> int:
     """Return the checksum of RFC 1071."""
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -234,9 +236,9 @@ def ip_packet(source: str, destination: str, protocol: int, payload: bytes) -> b
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
-def syn_to(source: str, destination: str, port: int) -> bytes:
+def syn_to(source: str, destination: str, port: int, *, source_port: int) -> bytes:
     """Return a packet that begins a TCP connection."""
-    tcp = struct.pack("!HHIIBBHHH", 40000, port, 1, 0, 5 << 4, 2, 1024, 0, 0)
+    tcp = struct.pack("!HHIIBBHHH", source_port, port, 1, 0, 5 << 4, 2, 1024, 0, 0)
     pseudo = IPv4Address(source).packed + IPv4Address(destination).packed
     pseudo += struct.pack("!BBH", 0, 6, len(tcp))
     tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]

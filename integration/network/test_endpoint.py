@@ -99,7 +99,7 @@ def test_an_endpoint_is_found_again_and_disconnected(rig: Rig) -> None:
     container = rig.container(bridge)
     found = Endpoint.find(bridge, container.seat)
     assert found == container.endpoint
-    assert found
+    assert found is not None
     found.disconnect()
     assert rig.stack.link(found.link) is None
     container.endpoint.disconnect()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import select
 import shutil
 import socket
@@ -43,21 +44,21 @@ from toolkit.network.iptables import Iptables
 from toolkit.network.nft import find_nft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from integration.network.conftest import Container, Rig
     from toolkit.network.bridge import Bridge
     from toolkit.network.firewall import Firewall
 
 IP = 0x0800
 ANY = IPv4Address(0)
+_SOURCE_PORTS = itertools.count(40000)
 
 
 def make_firewall(kind: str) -> Firewall:
-    if kind == "iptables":
-        if not shutil.which("iptables-restore"):
-            pytest.skip("no iptables here")
-        return IptablesFirewall(INSTANCE, Iptables())
+    if kind.startswith("iptables"):
+        if not shutil.which(f"{kind}-restore"):
+            pytest.skip(f"no {kind} here")
+        variant = "-legacy" if kind.endswith("legacy") else ""
+        return IptablesFirewall(INSTANCE, Iptables(variant))
     nft = find_nft()
     if nft is None:
         pytest.skip("no nftables here")
@@ -110,7 +111,7 @@ class Town:
 
 
 @pytest.fixture(params=["iptables", "nft"])
-def town(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Town]:
+def town(rig: Rig, request: pytest.FixtureRequest) -> Town:
     Forwarding().enable()
     Forwarding().filter_bridges()
     return Town(rig, make_firewall(request.param))
@@ -130,6 +131,25 @@ class TestIptablesInTheKernel(FirewallContract):
 
     def rules_of_ours(self) -> list[str]:
         lines = (run("iptables-save") + run("ip6tables-save")).splitlines()
+        return [line for line in lines if INSTANCE in line]
+
+
+@pytest.mark.usefixtures("rig")
+class TestLegacyIptablesInTheKernel(FirewallContract):
+    """F-13: both kinds of iptables are here."""
+
+    @pytest.fixture(autouse=True)
+    def _make(self, rig: Rig) -> None:  # noqa: ARG002 - the namespace first
+        self.firewall = make_firewall("iptables-legacy")
+
+    def flushed(self) -> None:
+        for program in ("iptables-legacy", "ip6tables-legacy"):
+            for table in ("raw", "nat", "filter"):
+                run(program, "-t", table, "-F")
+                run(program, "-t", table, "-X")
+
+    def rules_of_ours(self) -> list[str]:
+        lines = (run("iptables-legacy-save") + run("ip6tables-legacy-save")).splitlines()
         return [line for line in lines if INSTANCE in line]
 
 
@@ -196,7 +216,9 @@ def test_a_container_goes_out_with_the_hosts_address(town: Town) -> None:
     client = town.rig.container(bridge)
     with town.rig.neighbour(lambda: socket.create_server((str(NEIGHBOUR), 80))) as server:
         assert client.do(lambda: can_connect(NEIGHBOUR, 80))
-        assert server.accept()[1][0] == str(HOST)
+        connection, sender = server.accept()
+        connection.close()
+        assert sender[0] == str(HOST)
 
 
 def test_an_internal_network_is_closed_both_ways(town: Town) -> None:
@@ -265,14 +287,16 @@ def test_a_port_published_on_loopback_is_the_hosts_alone(town: Town) -> None:
 def answers_to_a_forged_syn(rig: Rig, destination: str, port: int, *, mac: str) -> bool:
     """Tell whether a SYN to *destination*, put on the wire by the neighbour, is answered."""
     with rig.neighbour(packets) as raw:
-        syn = syn_to(str(NEIGHBOUR), destination, port)
+        source_port = next(_SOURCE_PORTS)  # answers to an earlier one are sent again
+        syn = syn_to(str(NEIGHBOUR), destination, port, source_port=source_port)
         raw.send(frame(mac, "02:77:00:00:00:02", IP, syn))
         deadline = time.monotonic() + PATIENCE_SECONDS
         with suppress(TimeoutError):
             while time.monotonic() < deadline:
                 received = raw.recv(2000)
                 is_tcp = received[12:14] == b"\x08\x00" and received[23] == socket.IPPROTO_TCP
-                if is_tcp and received[47] & 0x12 == 0x12 and received[36:38] == b"\x9c\x40":
+                is_answer = received[36:38] == source_port.to_bytes(2, "big")
+                if is_tcp and is_answer and received[47] & 0x12 == 0x12:
                     return True
     return False
 
@@ -340,16 +364,16 @@ def harm(firewall: Firewall, what: str) -> None:
         table = ("ip", f"toolkit_{INSTANCE}")
         harms = {
             "all": ("flush", "ruleset"),
-            "nat": ("flush", "chain", *table, "dnat"),
+            "nat": ("flush", "chain", *table, "published"),
             "raw": ("flush", "chain", *table, "raw"),
             "jumps": ("flush", "chain", *table, "prerouting"),
         }
         run("nft", *harms[what])
         return
     tables = {"all": ("raw", "nat", "filter"), "jumps": ("nat",)}.get(what, (what,))
-    for table in tables:
+    for name in tables:
         chain = ("PREROUTING",) if what == "jumps" else ()
-        run("iptables", "-t", table, "-F", *chain)
+        run("iptables", "-t", name, "-F", *chain)
 
 
 def test_a_foreign_rule_put_first_opens_nothing(town: Town) -> None:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from toolkit.network.firewall import Firewall
 
 
-def network(name: str = "tkt0", interface: str = "172.17.42.1/16", **options: Any) -> BridgedNetwork:
-    return BridgedNetwork(
-        bridge=LinkName(name), interface=ip_interface(interface), **options
-    )  # type: ignore[arg-type]  # the texts here are IPv4
+def network(
+    name: str = "tkt0", interface: str = "172.17.42.1/16", **options: Any
+) -> BridgedNetwork:
+    return BridgedNetwork(bridge=LinkName(name), interface=ip_interface(interface), **options)  # type: ignore[arg-type]  # the texts here are IPv4
 
 
 def published(number: int, host: str = "0.0.0.0", protocol: Any = "tcp") -> PublishedPort:  # noqa: S104 - what 0.7.2 calls every address

@@ -134,7 +134,9 @@ def test_a_seat_has_an_address_and_the_mac_of_it(bridge: Bridge) -> None:
 
 
 def test_a_seat_can_be_asked_for(bridge: Bridge) -> None:
-    wanted = SeatRequest(container_id="c", address=IPv4Address("172.17.9.9"), mac="02:00:00:00:00:01")
+    wanted = SeatRequest(
+        container_id="c", address=IPv4Address("172.17.9.9"), mac="02:00:00:00:00:01"
+    )
     seat = bridge.reserve_seat(wanted)
     assert (seat.address.ip, seat.mac) == (wanted.address, wanted.mac)
     with pytest.raises(AddressInUseError):
@@ -156,7 +158,9 @@ def test_without_an_ipv6_address_no_ipv4_address_is_held(bridge: Bridge) -> None
     six = IPv6Interface("fd00::1/126")
     bridge.spec = replace(bridge.spec, interface6=six)
     bridge.addresses6 = AddressPool(six.network, six.ip)
-    assert bridge.reserve_seat(SeatRequest(container_id="a")).address6 == IPv6Interface("fd00::2/126")
+    assert bridge.reserve_seat(SeatRequest(container_id="a")).address6 == IPv6Interface(
+        "fd00::2/126"
+    )
     with pytest.raises(AddressPoolExhaustedError):
         bridge.reserve_seat(SeatRequest(container_id="b"))
     assert len(bridge.addresses.taken()) == 1

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +17,8 @@ from toolkit.network.endpoint import Endpoint
 from toolkit.network.link_names import LinkOwner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toolkit.network.rtnetlink import NetworkStack
 
 GATEWAY = IPv4Interface("172.17.42.1/16")
@@ -113,7 +114,7 @@ def test_a_new_engine_finds_the_endpoint_again(rig: Rig) -> None:
     rig.guard.flush()
     found = Endpoint.find(rig.bridge, rig.seat)
     assert found == connected
-    assert found
+    assert found is not None
     assert connected.link in rig.guard.admitted
     found.disconnect()
     assert not rig.veths()

@@ -33,8 +33,10 @@ class TestIptablesFirewall(FirewallContract):
         (text,) = self.runner.texts[len(before) :]
         assert text.splitlines() == [
             "*nat",
-            "-A tkt-DNAT -d 10.0.0.1/32 -p tcp -m tcp --dport 8002 -m comment "
-            "--comment 000000000000 -j DNAT --to-destination 172.17.0.2:80",
+            (
+                "-A tkt-DNAT -d 10.0.0.1/32 -p tcp -m tcp --dport 8002 -m comment "
+                "--comment 000000000000 -j DNAT --to-destination 172.17.0.2:80"
+            ),
             "COMMIT",
         ]
 
@@ -93,7 +95,9 @@ class TestIptablesFirewall(FirewallContract):
         with pytest.raises(FirewallError, match="line"):
             self.firewall.apply(None, PLAIN)
 
-    def test_unpublished_ports_and_other_networks_are_out_of_reach_whatever_the_policy(self) -> None:
+    def test_unpublished_ports_and_other_networks_are_out_of_reach_whatever_the_policy(
+        self,
+    ) -> None:
         """S-81: dropped in raw and, for what is forwarded, in filter."""
         self.firewall.apply(None, FirewallState(networks=(network(),)))
         raw, forward = (

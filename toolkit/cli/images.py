@@ -78,6 +78,53 @@ def image_rows(document: Mapping[str, Any], *, is_cut: bool) -> Iterator[dict[st
         }
 
 
+_HISTORY_COLUMNS: Final = {
+    "IMAGE": "ID",
+    "CREATED": "CreatedSince",
+    "CREATED BY": "CreatedBy",
+    "SIZE": "Size",
+    "COMMENT": "Comment",
+}
+_SHOWN_COMMAND: Final = 45
+
+
+@command("history")
+@click.option("--format", "template", default="", help="table, json, or a template.")
+@click.option("-H", "--human", default=True, type=bool, help="Sizes and times for people.")
+@switch("--no-trunc", help="Do not cut anything short.")
+@switch("-q", "--quiet", help="Print ids only.")
+@click.argument("image")
+@pass_access
+def history(access: EngineAccess, image: str, **options: Any) -> None:
+    """Show the steps that an image was made in."""
+    rows = [
+        history_row(one, is_cut=not options["no_trunc"], for_people=options["human"])
+        for one in access.client.images.history(image)
+    ]
+    if options["quiet"]:
+        print_lines(row["ID"] for row in rows)
+    else:
+        print_rows(rows, _HISTORY_COLUMNS, options["template"])
+
+
+def history_row(document: Mapping[str, Any], *, is_cut: bool, for_people: bool) -> dict[str, str]:
+    """Return a step by docker's names of columns."""
+    image_id, made_by = str(document["Id"]), str(document["CreatedBy"])
+    created, size = int(document["Created"]), int(document["Size"])
+    if is_cut:
+        image_id = image_id.removeprefix("sha256:")[:SHORT_ID]
+        if len(made_by) > _SHOWN_COMMAND:
+            made_by = made_by[: _SHOWN_COMMAND - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return {
+        "ID": image_id,
+        "CreatedAt": local_time(created),
+        "CreatedSince": ago(created) if for_people else local_time(created),
+        "CreatedBy": made_by,
+        "Size": human_size(size, 3) if for_people else str(size),
+        "Comment": str(document["Comment"]),
+    }
+
+
 @command("import")
 @repeated("-c", "--change", help="Dockerfile line that sets the image's configuration.")
 @click.option("-m", "--message", default="", help="Comment for its history.")

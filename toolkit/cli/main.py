@@ -50,6 +50,11 @@ _CONTAINER_COMMANDS: Final = {
     "top": "containers:top",
     "unpause": "lifecycle:unpause",
     "wait": "lifecycle:wait",
+    "commit": "files:commit",
+    "cp": "copying:cp",
+    "diff": "files:diff",
+    "export": "files:export",
+    "prune": "prune:prune_containers",
 }
 _IMAGE_COMMANDS: Final = {
     "bootstrap": "bootstrap:bootstrap",
@@ -59,13 +64,24 @@ _IMAGE_COMMANDS: Final = {
     "ls": "images:images",
     "rm": "images:rmi",
     "tag": "images:tag",
+    "history": "images:history",
+    "prune": "prune:prune_images",
+}
+_VOLUME_COMMANDS: Final = {
+    "create": "volumes:create",
+    "inspect": "volumes:inspect",
+    "list": "volumes:ls",
+    "ls": "volumes:ls",
+    "prune": "prune:prune_volumes",
+    "rm": "volumes:rm",
 }
 _SYSTEM_COMMANDS: Final = {"events": "system:events", "info": "system:info"}
-_NOT_AT_TOP: Final = frozenset({"ls", "list", "inspect"})
+_NOT_AT_TOP: Final = frozenset({"ls", "list", "inspect", "prune"})
 _COMMANDS: Final = {
     **{name: at for name, at in _CONTAINER_COMMANDS.items() if name not in _NOT_AT_TOP},
     "engine": "engine:engine",
     "events": "system:events",
+    "history": "images:history",
     "images": "images:images",
     "import": "images:import_",
     "info": "system:info",
@@ -107,6 +123,7 @@ cli.invoke_without_command = True
 cli.no_args_is_help = True
 cli.add_command(LazyGroup("container", _CONTAINER_COMMANDS, "Everything about containers."))
 cli.add_command(LazyGroup("image", _IMAGE_COMMANDS, "Everything about images."))
+cli.add_command(LazyGroup("volume", _VOLUME_COMMANDS, "Everything about volumes."))
 cli.add_command(LazyGroup("system", _SYSTEM_COMMANDS, "Everything about the engine."))
 
 

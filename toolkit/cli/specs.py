@@ -156,9 +156,39 @@ def _set_mount_option(mount: dict[str, Any], key: str, value: str) -> None:
         mount.setdefault("TmpfsOptions", {})["SizeBytes"] = parse_memory(value)
     elif key == "tmpfs-mode":
         mount.setdefault("TmpfsOptions", {})["Mode"] = _octal(value)
-    elif key == "volume-nocopy":
-        no_copy = parse_boolean("--mount volume-nocopy", value)
-        mount.setdefault("VolumeOptions", {})["NoCopy"] = no_copy
+    elif key in {"bind-nonrecursive", "bind-create-src"}:
+        name = {"bind-nonrecursive": "NonRecursive"}.get(key, "CreateMountpoint")
+        mount.setdefault("BindOptions", {})[name] = parse_boolean(f"--mount {key}", value)
+    elif key == "bind-recursive":
+        _set_recursive(mount, value)
+    elif key.startswith("volume-"):
+        _set_volume_option(mount.setdefault("VolumeOptions", {}), key, value)
+    else:
+        raise InvalidRequestError(f"unexpected key {key!r} in a mount")
+
+
+def _set_recursive(mount: dict[str, Any], value: str) -> None:
+    if value == "disabled":
+        mount.setdefault("BindOptions", {})["NonRecursive"] = True
+    elif value == "writable":
+        mount.setdefault("BindOptions", {})["ReadOnlyNonRecursive"] = True
+    elif value not in {"enabled", "readonly"}:
+        raise InvalidRequestError(
+            f"invalid bind-recursive {value!r}: use enabled, disabled, writable or readonly"
+        )
+
+
+def _set_volume_option(options: dict[str, Any], key: str, value: str) -> None:
+    if key == "volume-nocopy":
+        options["NoCopy"] = parse_boolean("--mount volume-nocopy", value)
+    elif key == "volume-subpath":
+        options["Subpath"] = value
+    elif key == "volume-driver":
+        options.setdefault("DriverConfig", {})["Name"] = value
+    elif key in {"volume-label", "volume-opt"}:
+        name, _, text = value.partition("=")
+        holder = options if key == "volume-label" else options.setdefault("DriverConfig", {})
+        holder.setdefault("Labels" if key == "volume-label" else "Options", {})[name] = text
     else:
         raise InvalidRequestError(f"unexpected key {key!r} in a mount")
 

@@ -6,7 +6,9 @@ One method a route; documents are docker's, as they stand on the wire.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import base64
+import json
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from toolkit.client.errors import StreamError
 from toolkit.client.frames import Chunk, FrameDecoder
@@ -55,6 +57,21 @@ class PendingExit:
     def close(self) -> None:
         """Stop waiting."""
         self._answer.close()
+
+
+# Named here: in the class, `list` is the method.
+Documents = list["Document"]
+
+
+def _path_stat(answer: Response) -> Document:
+    header = answer.headers.get("x-docker-container-path-stat", "")
+    try:
+        found = json.loads(base64.b64decode(header))
+    except ValueError as error:
+        raise StreamError("the engine does not tell what is at the path") from error
+    if not isinstance(found, dict):
+        raise StreamError("the engine does not tell what is at the path")
+    return found
 
 
 class Containers:
@@ -137,6 +154,72 @@ class Containers:
         """Remove a container; *force* kills it first, *volumes* takes its unnamed ones along."""
         query = {"force": force or None, "v": volumes or None, "link": link or None}
         self._client.request("DELETE", f"/containers/{quote(reference)}", query=query).read()
+
+    def changes(self, reference: str) -> Documents:
+        """Return what differs from its image: ``Path``, and ``Kind`` 0, 1 or 2."""
+        path = f"/containers/{quote(reference)}/changes"
+        return self._client.request("GET", path).json() or []
+
+    def export(self, reference: str) -> Iterator[bytes]:
+        """Return its whole tree as a tar."""
+        return iter(self._client.request("GET", f"/containers/{quote(reference)}/export"))
+
+    def stat_path(self, reference: str, path: str) -> Document:
+        """Return what is at a path of it: ``name size mode mtime linkTarget``; Go's mode.
+
+        Raises:
+            ApiError: Nothing is there (404).
+        """
+        answer = self._client.request(
+            "HEAD", f"/containers/{quote(reference)}/archive", query={"path": path}
+        )
+        answer.read()
+        return _path_stat(answer)
+
+    def copy_out(self, reference: str, path: str) -> tuple[Document, Iterator[bytes]]:
+        """Return what is at a path of it, and it as a tar."""
+        answer = self._client.request(
+            "GET", f"/containers/{quote(reference)}/archive", query={"path": path}
+        )
+        return _path_stat(answer), iter(answer)
+
+    def copy_in(
+        self, reference: str, path: str, stream: BinaryIO, *, as_user: bool = False
+    ) -> None:
+        """Unpack a tar in a directory of it; *as_user* gives everything to its user."""
+        query: dict[str, QueryValue] = {"path": path, "noOverwriteDirNonDir": "true"}
+        query["copyUIDGID"] = "true" if as_user else None
+        url = f"/containers/{quote(reference)}/archive"
+        self._client.request("PUT", url, query=query, upload=stream).read()
+
+    def commit(  # docker's own parameters
+        self,
+        reference: str,
+        *,
+        repository: str = "",
+        tag: str = "",
+        message: str = "",
+        author: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> str:
+        """Make an image of what it has changed; return the image's id."""
+        query: dict[str, QueryValue] = {
+            "container": reference,
+            "repo": repository or None,
+            "tag": tag or None,
+            "comment": message or None,
+            "author": author or None,
+            "changes": changes,
+            "pause": None if pause else False,
+        }
+        return str(self._client.request("POST", "/commit", query=query).json()["Id"])
+
+    def prune(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> Document:
+        """Remove the containers that do not run; say which, and what that freed."""
+        query: dict[str, QueryValue] = {"filters": filters or None}
+        document: Document = self._client.request("POST", "/containers/prune", query=query).json()
+        return document
 
     def wait(self, reference: str, *, condition: str = "") -> PendingExit:
         """Begin to wait for a container; the engine has taken it up when this returns."""

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from toolkit.client.client import Client, Response
 
 
+# Named here: in the class, `list` is the method.
+Documents = list[Document]
+
+
 class Images:
     """The engine's images, by reference, id or unique prefix."""
 
@@ -70,6 +74,18 @@ class Images:
         query = {"fromImage": name, "tag": tag, "platform": platform or None}
         answer = self._client.request("POST", "/images/create", query=query)
         return _progress(answer)
+
+    def history(self, reference: str) -> Documents:
+        """Return the steps that it was made in, newest first."""
+        path = f"/images/{quote(reference)}/history"
+        found: Documents = self._client.request("GET", path).json()
+        return found
+
+    def prune(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> Document:
+        """Remove images that have no name and that nothing stands on."""
+        query: dict[str, QueryValue] = {"filters": filters or None}
+        document: Document = self._client.request("POST", "/images/prune", query=query).json()
+        return document
 
     def tag(self, reference: str, repository: str, tag: str) -> None:
         """Give an image another name."""

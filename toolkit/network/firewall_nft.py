@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 
 _NFT_FAMILY: Final[dict[Family, str]] = {4: "ip", 6: "ip6"}
 _ADDRESS_TYPE: Final[dict[Family, str]] = {4: "ipv4_addr", 6: "ipv6_addr"}
-# The kernel's chains that ours hang on: type, hook, priority (nft(8), "Standard priority").
+# Our chains and what they hang on: type, hook, priority (nft(8), "Standard priority").
+# No word of nft's own is a name here: "dnat" could not be read back from a saved file.
 _HOOKS: Final = {
     "raw": ("filter", "prerouting", -300),
     "prerouting": ("nat", "prerouting", -100),
     "output": ("nat", "output", -100),
-    "snat": ("nat", "postrouting", 100),
+    "masqueraded": ("nat", "postrouting", 100),
     "forward": ("filter", "forward", 0),
 }
-_CHAINS: Final = (*_HOOKS, "dnat")
+_CHAINS: Final = (*_HOOKS, "published")
 # By what the map is asked, and what it answers. One map of both address and port
 # would do, but nft 1.0.6 crashes on it in JSON.
 _CERTAIN, _ANY = "certain", "any"
@@ -170,7 +171,7 @@ class NftFirewall:
         for name, (kind, hook, priority) in _HOOKS.items():
             hooked = {"type": kind, "hook": hook, "prio": priority, "policy": "accept"}
             yield {"add": {"chain": self._in(family, name=name, **hooked)}}
-        yield {"add": {"chain": self._in(family, name="dnat")}}
+        yield {"add": {"chain": self._in(family, name="published")}}
 
     def _rules(self, family: Family, state: FirewallState) -> Iterator[Command]:
         for rule in _bodies(family, state):
@@ -261,20 +262,20 @@ def _raw(family: Family, state: FirewallState) -> Iterator[_Rule]:
 
 def _dnat(family: Family, state: FirewallState) -> Iterator[_Rule]:
     local = _match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
-    jump = {"jump": {"target": "dnat"}}
+    jump = {"jump": {"target": "published"}}
     yield _Rule("prerouting", [local, jump])
     skipped = _match(_to(family), _network(LOOPBACK[family]), "!=")
     yield _Rule("output", [skipped, local, jump] if state.has_proxies else [local, jump])
     if state.has_proxies:
         for network, _ in state.networks_of(family):
-            yield _Rule("dnat", [_match(_IN, network.bridge.text), {"return": None}])
+            yield _Rule("published", [_match(_IN, network.bridge.text), {"return": None}])
     of_port = [{"meta": {"key": "l4proto"}}, {"payload": {"protocol": "th", "field": "dport"}}]
     for name, key in ((_CERTAIN, [_to(family), *of_port]), (_ANY, of_port)):
         address, port = (
             {"map": {"key": {"concat": key}, "data": f"@{name}{part}"}}
             for part in (_ADDRESSES, _PORTS)
         )
-        yield _Rule("dnat", [{"dnat": {"addr": address, "port": port}}])
+        yield _Rule("published", [{"dnat": {"addr": address, "port": port}}])
 
 
 def _snat(family: Family, state: FirewallState) -> Iterator[_Rule]:
@@ -285,12 +286,14 @@ def _snat(family: Family, state: FirewallState) -> Iterator[_Rule]:
         source = _match(_from(family), _network(interface.network))
         onto_bridge = _match(_OUT, network.bridge.text)
         if network.masquerade:
-            yield _Rule("snat", [source, _match(_OUT, network.bridge.text, "!="), masquerade])
+            yield _Rule(
+                "masqueraded", [source, _match(_OUT, network.bridge.text, "!="), masquerade]
+            )
         if not state.has_proxies:
-            yield _Rule("snat", [source, onto_bridge, _TRANSLATED, masquerade])
+            yield _Rule("masqueraded", [source, onto_bridge, _TRANSLATED, masquerade])
             if family == FAMILIES[0]:
                 loopback = _match(_from(family), _network(LOOPBACK[family]))
-                yield _Rule("snat", [loopback, onto_bridge, masquerade])
+                yield _Rule("masqueraded", [loopback, onto_bridge, masquerade])
 
 
 def _forward(family: Family, state: FirewallState) -> Iterator[_Rule]:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from toolkit.errors import FirewallError
 from toolkit.network.firewall import FAMILIES
@@ -48,9 +48,10 @@ class IptablesRunner(Protocol):
 class Iptables:
     """The programs found through PATH (rule 6.9)."""
 
-    def __init__(self) -> None:
+    def __init__(self, variant: Literal["", "-legacy", "-nft"] = "") -> None:
+        """Find the programs; *variant* chooses one of several that are installed."""
         self._programs = {
-            (family, act): shutil.which(f"{prefix}-{act}")
+            (family, act): shutil.which(f"{prefix}{variant}-{act}")
             for family, prefix in _PREFIX.items()
             for act in ("restore", "save")
         }

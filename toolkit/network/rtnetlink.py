@@ -44,7 +44,7 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 18, 20, 26, 28
 _IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE = 8, 1
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
-_IFLA_PROTINFO, _IFLA_BRPORT_MODE = 12, 4
+_IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA, _IFLA_BRPORT_MODE = 4, 5, 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD: Final = 2
 _RTA_DST, _RTA_GATEWAY, _RTA_OIF, _RTA_TABLE = 1, 5, 4, 15
@@ -80,7 +80,12 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class VethPair:
-    """What a veth is to become: our end here, the other born in another namespace."""
+    """What a veth is to become: our end here, the other born in another namespace.
+
+    Attributes:
+        hairpin: The bridge may send frames back to us: for a container that asks for
+            its own published port, where packets on a bridge pass the firewall.
+    """
 
     name: str
     bridge_index: int
@@ -89,6 +94,7 @@ class VethPair:
     peer_mac: str
     peer_netns_fd: int
     mtu: int
+    hairpin: bool = True
 
 
 class NetworkStack:
@@ -179,10 +185,11 @@ class NetworkStack:
             + text(_IFLA_IFNAME, pair.name)
             + text(_IFLA_IFALIAS, pair.alias)
             + _without_ipv6()
+            + _as_port(hairpin=pair.hairpin)
         )
         flags = NLM_F_CREATE | NLM_F_EXCL
         self._netlink.request(Message(_RTM_NEWLINK, born, flags, "create veth", pair.name))
-        self._netlink.request(Message(_RTM_SETLINK, named, 0, "set alias", pair.name))
+        self._netlink.request(Message(_RTM_NEWLINK, named, 0, "set alias", pair.name))
 
     def delete_link(self, name: str) -> None:
         """Delete a link; one that is not there is as good."""
@@ -216,13 +223,6 @@ class NetworkStack:
     def rename(self, index: int, name: str) -> None:
         """Give a link another name; kernels before 6.2 want it down."""
         self._set(index, text(_IFLA_IFNAME, name), "rename link")
-
-    def set_hairpin(self, index: int) -> None:
-        """Let a bridge send frames back through the port that they came from."""
-        body = _IFINFO.pack(socket.AF_BRIDGE, 0, index, 0, 0) + nested(
-            _IFLA_PROTINFO, attribute(_IFLA_BRPORT_MODE, b"\1")
-        )
-        self._netlink.request(Message(_RTM_SETLINK, body, 0, "set hairpin", str(index)))
 
     def _set(self, index: int, parts: bytes, call: str, flags: int = 0) -> None:
         body = _IFINFO.pack(0, 0, index, flags, flags) + parts
@@ -314,6 +314,15 @@ class NetworkStack:
 def packed_mac(mac: str) -> bytes:
     """Return the six bytes of a MAC in its usual form."""
     return bytes.fromhex(mac.replace(":", ""))
+
+
+def _as_port(*, hairpin: bool) -> bytes:
+    """Return the attribute that lets a bridge send frames back where they came from, or not."""
+    return nested(
+        _IFLA_LINKINFO,
+        text(_IFLA_INFO_SLAVE_KIND, "bridge"),
+        nested(_IFLA_INFO_SLAVE_DATA, attribute(_IFLA_BRPORT_MODE, bytes([hairpin]))),
+    )
 
 
 def _without_ipv6() -> bytes:

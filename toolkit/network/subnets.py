@@ -146,9 +146,7 @@ def parse_subnet(text: str) -> Network:
     return subnet
 
 
-def _is_free(
-    subnet: Network, networks: Iterable[Network], nameservers: Iterable[Network]
-) -> bool:
+def _is_free(subnet: Network, networks: Iterable[Network], nameservers: Iterable[Network]) -> bool:
     try:
         check_nameservers(subnet, nameservers)
         check_routes(subnet, networks)

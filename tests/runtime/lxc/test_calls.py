@@ -12,6 +12,7 @@ from toolkit.errors import (
     BackendError,
     CommandNotExecutableError,
     CommandNotFoundError,
+    InvalidRequestError,
 )
 from toolkit.kernel.capabilities import CapabilitySets
 from toolkit.runtime.lxc.calls import failure_of, program_table
@@ -42,7 +43,7 @@ def names(made: Table) -> list[str]:
 
 
 def reports(made: Table, *pairs: tuple[str, int]) -> list[tuple[Call, int]]:
-    found = []
+    found: list[tuple[Call, int]] = []
     for name, number in pairs:
         call = next(c for c in made.calls if c.name == name and c not in [f for f, _ in found])
         found.append((call, number))
@@ -121,3 +122,15 @@ def test_another_step_that_fails_is_named() -> None:
 def test_more_than_a_start_can_hand_over_is_refused() -> None:
     with pytest.raises(BackendError, match="larger"):
         table(argv=[b"x" * (17 << 20)])
+
+
+def test_a_directory_that_only_the_container_can_open_is_opened_there() -> None:
+    made = program_table(program(), frozenset(), cwd="/proc/self", machine="x86_64")
+    opened = next(call for call in made.calls if call.name == "openat2")
+    entered = next(call for call in made.calls if call.name == "fchdir")
+    assert entered.arguments == (8,)
+
+    error = failure_of(made, [(opened, errno.ENOENT)])
+
+    assert isinstance(error, InvalidRequestError)
+    assert str(error) == "working directory '/proc/self' cannot be used: No such file or directory"

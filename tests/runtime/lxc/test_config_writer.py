@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 import re
 import unicodedata
 
@@ -71,7 +76,7 @@ def naive_0_7_2(source: str, target: str) -> bytes:
 def test_a_value_that_could_become_a_line_is_refused_and_its_field_is_named(text: str) -> None:
     """S-40, S-42: for each kind of string that reaches the file."""
     writer = ConfigWriter()
-    calls = [
+    calls: list[Callable[[], None]] = [
         lambda: writer.set(Key.UTS_NAME, text, field="the field"),
         lambda: writer.set_in(Family.SYSCTL, "kernel.x", text, field="the field"),
         lambda: writer.set_unchecked_key("lxc.uts.name", text, field="the field"),
@@ -156,7 +161,9 @@ def test_blanks_of_a_path_are_escaped(text: str, escaped: str) -> None:
 def test_an_entry_that_lxc_would_cut_is_refused() -> None:
     """S-41: getmntent drops what does not fit its buffer, for instance "ro"."""
     fits = entry("/s", "d" * (MOUNT_ENTRY_BYTES - len("/s  none bind,ro 0 0")))
-    assert lxcreader.read_mount_entry(fits.text()).options == ("bind", "ro")
+    read = lxcreader.read_mount_entry(fits.text())
+    assert read is not None
+    assert read.options == ("bind", "ro")
 
     with pytest.raises(InvalidRequestError, match=f"takes {MOUNT_ENTRY_BYTES} bytes"):
         entry("/s", "d" * MOUNT_ENTRY_BYTES).text()

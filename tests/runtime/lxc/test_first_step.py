@@ -32,7 +32,7 @@ class Started:
         self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                [str(self.path)], stdin=theirs, stdout=subprocess.PIPE, pass_fds=(1,)
+                [str(self.path)], stdin=theirs.fileno(), stdout=subprocess.PIPE, pass_fds=(1,)
             )
         assert REPORT.unpack(self.link.recv(REPORT.size)) == (0, 0)
 

@@ -14,7 +14,7 @@ import struct
 import termios
 from typing import TYPE_CHECKING, Final
 
-from toolkit.errors import BackendError, KernelCallError, ToolkitError
+from toolkit.errors import BackendError, InvalidRequestError, KernelCallError, ToolkitError
 from toolkit.runtime.lxc.first_step import FIRST_PASSED_FD, TASK_ADDRESS, TASK_BYTES, Call, Table
 from toolkit.runtime.native.program import NO_SUCH_FILE, TTY_GROUP, Program, command_error
 
@@ -40,17 +40,24 @@ _INSTRUCTION_BYTES: Final = 8
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _CLOSE_RANGE_CLOEXEC: Final = 4
 _UNCHANGED: Final = -1
+_AT_FDCWD: Final = -100
+_OPEN_HOW: Final = struct.Struct("<3Q")
+_O_PATH_DIRECTORY: Final = 0o10000000 | os.O_DIRECTORY | os.O_CLOEXEC
+_RESOLVE_NO_MAGICLINKS: Final = 2
 _LIMIT_MASK: Final = 2**64 - 1
 _GOES_ON: Final = (*NO_SUCH_FILE, errno.EACCES)
 _FIXED_CALLS: Final = 32  # more than a program needs beside its lists
 
 
-def program_table(program: Program, bounding: frozenset[int], *, machine: str = "") -> Table:
+def program_table(
+    program: Program, bounding: frozenset[int], *, cwd: str = "", machine: str = ""
+) -> Table:
     """Return the calls that turn the first step into *program*.
 
     Args:
         program: What to become; `plan_program` has read it.
         bounding: The bounding set that LXC left.
+        cwd: Working directory that only a process of the container can open (``/proc/self``).
         machine: As `platform.machine` says; empty for this one.
 
     Raises:
@@ -66,7 +73,11 @@ def program_table(program: Program, bounding: frozenset[int], *, machine: str = 
         table.add("prlimit64", 0, kind, table.place(limit), 0, subject=f"limit {kind}")
     ignored = (errno.ENOSYS, errno.EPERM, errno.EDQUOT)
     table.add("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, tolerated=ignored)
-    table.add("fchdir", CWD_FD)
+    if cwd:
+        how = table.place(_OPEN_HOW.pack(_O_PATH_DIRECTORY, 0, _RESOLVE_NO_MAGICLINKS))
+        path = table.place_text(os.fsencode(cwd))
+        table.add("openat2", _AT_FDCWD, path, how, _OPEN_HOW.size, subject=cwd)
+    table.add("fchdir", CWD_FD + 1 if cwd else CWD_FD)
     if program.seccomp and not program.no_new_privileges:
         _install_filter(table, program.seccomp)
     _drop_privileges(table, program, dropped)
@@ -77,7 +88,7 @@ def program_table(program: Program, bounding: frozenset[int], *, machine: str = 
     table.add("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
     table.add("close_range", FIRST_PASSED_FD, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
     _execute(table, program)
-    if len(table.encode()) > TASK_BYTES:
+    if table.size_bytes > TASK_BYTES:
         raise BackendError("arguments and environment are larger than a start can hand over")
     return table
 
@@ -138,6 +149,11 @@ def failure_of(table: Table, reports: Sequence[tuple[Call, int]]) -> ToolkitErro
     fatal = [(call, number) for call, number in reports if number not in call.tolerated]
     if fatal and fatal[-1][0].name != "execve":
         call, number = fatal[-1]
+        if call.name == "openat2":
+            reason = os.strerror(number)
+            return InvalidRequestError(
+                f"working directory {call.subject!r} cannot be used: {reason}"
+            )
         return BackendError(str(KernelCallError(call.name, call.subject, number)))
     tries = [(call, number) for call, number in reports if call.name == "execve"]
     candidates = sum(call.name == "execve" for call in table.calls)

@@ -20,9 +20,10 @@ import socket
 import struct
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from toolkit.errors import BackendError
+from toolkit.errors import BackendError, InvalidRequestError, KernelCallError
 from toolkit.kernel import namespaces, process
 from toolkit.kernel.capabilities import CAPABILITIES, CapabilitySets, last_capability
 from toolkit.kernel.paths import open_in_root
@@ -34,7 +35,7 @@ from toolkit.runtime.lxc.stage import CONFIG_NAME, LOG_NAME
 from toolkit.runtime.lxc.template import monitor_group
 from toolkit.runtime.native.container import NativeProgram
 from toolkit.runtime.native.prepare import Prepared, prepare
-from toolkit.runtime.native.program import plan_program
+from toolkit.runtime.native.program import Program, plan_program
 from toolkit.runtime.native.slot import Slot, clone_own_cgroups
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ class _Start:
 
     def _become_program(self, link: socket.socket, prepared: Prepared, init: _Init) -> None:
         """Send the first step what to become, and return when it has."""
+        spec = self._document["process"]
         stdio = prepared.stdio
         root_fd = os.open(f"/proc/{init.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -234,26 +236,37 @@ class _Start:
                 null_fd = open_in_root(root_fd, "/dev/null", os.O_RDONLY | os.O_NOFOLLOW)
                 os.dup2(null_fd, stdio.child_stdin, inheritable=False)
                 os.close(null_fd)
-            program = plan_program(
-                self._document["process"],
-                self._document["annotations"],
-                root_fd,
-                stdio=stdio,
-                seccomp=prepared.seccomp,
-            )
+            program, refusal = self._plan(root_fd, prepared)
         finally:
             os.close(root_fd)
         held = _capabilities_of(init.pid)
         program = replace(program, capabilities=program.capabilities.limited_to(held))
-        table = program_table(program, held.bounding)
+        table = program_table(program, held.bounding, cwd=spec["cwd"] if refusal else "")
         passed = (stdio.child_stdin, stdio.child_stdout, stdio.child_stderr, program.cwd_fd)
         try:
             _send_table(link, table, passed)
         finally:
             os.close(program.cwd_fd)
         error = failure_of(table, _read_reports(link, table))
+        if isinstance(error, InvalidRequestError) and refusal is not None:
+            raise refusal
         if error is not None:
             raise error
+
+    def _plan(self, root_fd: int, prepared: Prepared) -> tuple[Program, InvalidRequestError | None]:
+        """Return the program, and why its directory cannot be opened from here.
+
+        The first step tries again: what ``/proc/self`` is depends on who looks.
+        """
+        spec, annotations = self._document["process"], self._document["annotations"]
+        plan = partial(plan_program, stdio=prepared.stdio, seccomp=prepared.seccomp)
+        try:
+            return plan(spec, annotations, root_fd), None
+        except InvalidRequestError as error:
+            if not isinstance(error.__cause__, KernelCallError):
+                raise
+            refusal = error
+        return plan({**spec, "cwd": "/"}, annotations, root_fd), refusal
 
 
 def find_lxc_start() -> str:

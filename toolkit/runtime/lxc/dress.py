@@ -38,13 +38,14 @@ def dress_container(description: Description, fds: list[int]) -> None:
         process.set_domainname(document.get("domainname", ""))
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _take_lxc_devices_away()
+    kinds = _read_kinds(prepared.proc_fd)
     for entry in prepared.mounts:
         if entry.kind == "devpts":
             mounts.unmount(os.fsencode(entry.target), mounts.MNT_DETACH)
         if entry.kind in ("devpts", "cgroup"):
             mount_entry(root_fd, entry, prepared.cgroup_fds)
         else:
-            _finish(root_fd, entry, prepared.proc_fd)
+            _finish(root_fd, entry, prepared.proc_fd, kinds)
     if document["process"]["terminal"]:
         mount_console(root_fd, prepared.stdio.child_stdin)
     if document["root"].get("readonly"):
@@ -73,13 +74,13 @@ def _take_lxc_devices_away() -> None:
 _NOFOLLOW: Final = 8  # UMOUNT_NOFOLLOW
 
 
-def _finish(root_fd: int, entry: PlannedMount, proc_fd: int) -> None:
+def _finish(root_fd: int, entry: PlannedMount, proc_fd: int, kinds: dict[str, str]) -> None:
     """Make sure that a mount is the right one, and give it its flags."""
     mount_fd = open_in_root(root_fd, entry.target, os.O_PATH)
     try:
         if entry.fd >= 0:
             _require_same(mount_fd, entry)
-        elif _kind_of(mount_fd, proc_fd) != entry.kind:
+        elif _kind_of(mount_fd, proc_fd, kinds) != entry.kind:
             raise BackendError(f"LXC mounted no {entry.kind} on {entry.target}")
         mounts.set_mount_attributes(
             mount_fd,
@@ -97,16 +98,21 @@ def _require_same(mount_fd: int, entry: PlannedMount) -> None:
         raise BackendError(f"what LXC mounted on {entry.target} is not what was asked for")
 
 
-def _kind_of(mount_fd: int, proc_fd: int) -> str:
+def _read_kinds(proc_fd: int) -> dict[str, str]:
+    """Return the type of the filesystem on each mount point, by the mount's id and the place."""
+    kinds = {}
+    for line in _read(proc_fd, "self/mountinfo").splitlines():
+        fields = line.split(" ")
+        kinds[f"{fields[0]} {fields[4]}"] = fields[fields.index("-", 6) + 1]
+    return kinds
+
+
+def _kind_of(mount_fd: int, proc_fd: int, kinds: dict[str, str]) -> str:
     """Return the type of the filesystem at whose top a descriptor stands; empty elsewhere."""
     fdinfo = _read(proc_fd, f"self/fdinfo/{mount_fd}")
     mount_id = fdinfo.partition("mnt_id:")[2].split(maxsplit=1)[0]
     place = escape_fstab(os.readlink(f"self/fd/{mount_fd}", dir_fd=proc_fd))  # as mountinfo does
-    for line in _read(proc_fd, "self/mountinfo").splitlines():
-        fields = line.split(" ")
-        if fields[0] == mount_id and fields[4] == place:
-            return fields[fields.index("-", 6) + 1]
-    return ""
+    return kinds.get(f"{mount_id} {place}", "")
 
 
 def _read(proc_fd: int, name: str) -> str:

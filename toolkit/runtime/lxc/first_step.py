@@ -92,12 +92,14 @@ _NUMBERS: Final = {
         "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116, "setresuid": 117,
         "setresgid": 119, "capset": 126, "prctl": 157, "exit_group": 231, "keyctl": 250,
         "unlinkat": 263, "dup3": 292, "prlimit64": 302, "seccomp": 317, "close_range": 436,
+        "openat2": 437,
     },
     "aarch64": {
         "write": 64, "mmap": 222, "ioctl": 29, "recvmsg": 212, "execve": 221, "fchdir": 50,
         "fchown": 55, "umask": 166, "setsid": 157, "setgroups": 159, "setresuid": 147,
         "setresgid": 149, "capset": 91, "prctl": 167, "exit_group": 94, "keyctl": 219,
         "unlinkat": 35, "dup3": 24, "prlimit64": 261, "seccomp": 277, "close_range": 436,
+        "openat2": 437,
     },
 }  # fmt: skip
 _ELF_MACHINES: Final = {"x86_64": 62, "aarch64": 183}
@@ -162,6 +164,11 @@ class Table:
     def call_at(self, address: int) -> Call:
         """Return the call whose entry stands at *address*."""
         return self.calls[(address - self.address) // ENTRY_BYTES]
+
+    @property
+    def size_bytes(self) -> int:
+        """How large it is, encoded."""
+        return self._room + len(self._extra)
 
     def encode(self) -> bytes:
         """Return the table as it stands in memory."""

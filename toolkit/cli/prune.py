@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`container prune`, `image prune`, `volume prune`: take away what nobody uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from toolkit.cli.access import EngineAccess, pass_access
+from toolkit.cli.command import command, repeated, switch
+from toolkit.cli.containers import parse_filters, print_lines
+from toolkit.cli.output import say
+from toolkit.cli.units import human_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from toolkit.client.jsonstream import Document
+
+    Prune = Callable[..., Document]
+
+_filter = repeated("--filter", help="Condition, key=value.")
+_force = switch("-f", "--force", help="Do not ask.")
+
+
+@command("prune")
+@_filter
+@_force
+@pass_access
+def prune_containers(access: EngineAccess, filter: tuple[str, ...], *, force: bool) -> int:  # noqa: A002  # the flag's name
+    """Remove all containers that do not run."""
+    if not _may("This will remove all stopped containers.", force=force):
+        return 1
+    done = access.client.containers.prune(filters=parse_filters(filter))
+    _tell("Deleted Containers:", done.get("ContainersDeleted") or [], done)
+    return 0
+
+
+@command("prune")
+@switch("-a", "--all", help="Also images with a name that no container uses.")
+@_filter
+@_force
+@pass_access
+def prune_images(
+    access: EngineAccess,
+    filter: tuple[str, ...],  # noqa: A002  # the flag's name
+    *,
+    all: bool,  # noqa: A002  # the flag's name
+    force: bool,
+) -> int:
+    """Remove images that have no name and that nothing stands on."""
+    what = "images without at least one container" if all else "dangling images"
+    if not _may(f"This will remove all {what}.", force=force):
+        return 1
+    filters = parse_filters(filter)
+    filters.setdefault("dangling", ["false" if all else "true"])
+    done = access.client.images.prune(filters=filters)
+    lines = [
+        f"{verb.lower()}: {name}"
+        for one in done.get("ImagesDeleted") or []
+        for verb, name in one.items()
+    ]
+    _tell("Deleted Images:", lines, done)
+    return 0
+
+
+@command("prune")
+@switch("-a", "--all", help="Also volumes with a name.")
+@_filter
+@_force
+@pass_access
+def prune_volumes(
+    access: EngineAccess,
+    filter: tuple[str, ...],  # noqa: A002  # the flag's name
+    *,
+    all: bool,  # noqa: A002  # the flag's name
+    force: bool,
+) -> int:
+    """Remove volumes that no container has."""
+    what = "all volumes" if all else "anonymous volumes"
+    if not _may(f"This will remove {what} not used by at least one container.", force=force):
+        return 1
+    filters = parse_filters(filter)
+    if all:
+        filters.setdefault("all", ["true"])
+    done = access.client.volumes.prune(filters=filters)
+    _tell("Deleted Volumes:", done.get("VolumesDeleted") or [], done)
+    return 0
+
+
+def _may(what: str, *, force: bool) -> bool:
+    return force or click.confirm(f"WARNING! {what}\nAre you sure you want to continue?")
+
+
+def _tell(title: str, lines: Sequence[str] | Iterable[str], done: Mapping[str, object]) -> None:
+    lines = list(lines)
+    if lines:
+        say(title)
+        print_lines(lines)
+        say("")
+    say(f"Total reclaimed space: {human_size(int(str(done.get('SpaceReclaimed', 0))))}")
