@@ -57,8 +57,8 @@ def make_firewall(kind: str) -> Firewall:
     if kind.startswith("iptables"):
         if not shutil.which(f"{kind}-restore"):
             pytest.skip(f"no {kind} here")
-        variant = "-legacy" if kind.endswith("legacy") else ""
-        return IptablesFirewall(INSTANCE, Iptables(variant))
+        runner = Iptables("-legacy" if kind.endswith("legacy") else "")
+        return IptablesFirewall(INSTANCE, runner)
     nft = find_nft()
     if nft is None:
         pytest.skip("no nftables here")
@@ -164,6 +164,13 @@ class TestNftInTheKernel(FirewallContract):
 
     def rules_of_ours(self) -> list[str]:
         return [line for line in run("nft", "list", "ruleset").splitlines() if INSTANCE in line]
+
+
+@pytest.mark.usefixtures("rig")
+def test_rules_can_be_listed() -> None:
+    """RT-088: TestIptables."""
+    run("iptables", "-N", "listed")
+    assert ":listed - " in Iptables().save(4)
 
 
 def test_a_published_port_is_reached_from_everywhere(town: Town) -> None:
