@@ -62,7 +62,7 @@ def _opened(output: str, undo: ExitStack) -> BinaryIO:
 @click.argument("container")
 @click.argument("reference", default="", metavar="[REPOSITORY[:TAG]]")
 @pass_access
-def commit(  # noqa: PLR0913 - docker's own options
+def commit(
     access: EngineAccess,
     container: str,
     reference: str,

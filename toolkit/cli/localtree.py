@@ -120,7 +120,7 @@ def _make(
         source = _target(member.linkname, *base)
         if source is None:
             raise InvalidRequestError(f"{member.name!r} is a hard link to no file")
-        os.link(source, path, follow_symlinks=False)  # noqa: PTH200  # as above
+        os.link(source, path, follow_symlinks=False)  # as above
     elif member.isreg():
         _write_file(archive, member, path)
     else:
