@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +14,8 @@ from toolkit.network.conntrack import ConnectionTable
 from toolkit.network.netlink import Message, attribute, attributes, nested
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from toolkit.network.netlink import NetlinkSocket
 
 GONE, OTHER, CLIENT = (IPv4Address(text) for text in ("172.17.0.2", "172.17.0.3", "10.0.0.9"))

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from toolkit.network import firewall_watch as module
 from toolkit.network.firewall_watch import RulesWatch
 from toolkit.network.netlink import attribute
+
+if TYPE_CHECKING:
+    import pytest
 
 OURS, THEIRS = 100, 200
 NEW_GENERATION, NEW_RULE = 10 << 8 | 15, 10 << 8 | 6
