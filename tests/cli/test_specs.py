@@ -220,3 +220,31 @@ def test_extra_hosts_take_both_signs() -> None:
     assert specs.parse_extra_host("h:host-gateway") == "h:host-gateway"
     with pytest.raises(InvalidRequestError, match="--add-host"):
         specs.parse_extra_host("a:b")
+
+
+def test_every_key_of_a_mount_is_understood() -> None:
+    text = (
+        "type=volume,src=v,dst=/d,ro,volume-nocopy,volume-label=a=b,volume-driver=local,"
+        "volume-opt=o=1,volume-subpath=s"
+    )
+    assert specs.parse_mount(text) == {
+        "Type": "volume",
+        "Source": "v",
+        "Target": "/d",
+        "ReadOnly": True,
+        "VolumeOptions": {
+            "NoCopy": True,
+            "Labels": {"a": "b"},
+            "DriverConfig": {"Name": "local", "Options": {"o": "1"}},
+            "Subpath": "s",
+        },
+    }
+    bound = specs.parse_mount("type=bind,src=/s,dst=/d,bind-nonrecursive,bind-propagation=rslave")
+    assert bound["BindOptions"] == {"NonRecursive": True, "Propagation": "rslave"}
+    for recursive, options in (
+        ("disabled", {"NonRecursive": True}),
+        ("writable", {"ReadOnlyNonRecursive": True}),
+        ("enabled", None),
+    ):
+        made = specs.parse_mount(f"type=bind,src=/s,dst=/d,bind-recursive={recursive}")
+        assert made.get("BindOptions") == options

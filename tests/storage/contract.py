@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.storage.archives import archive, directory, hard_link, member, symlink
-from toolkit.errors import InvalidRequestError, StorageError, UnsafeArchiveError
+from toolkit.errors import InvalidRequestError, KernelCallError, StorageError, UnsafeArchiveError
 from toolkit.storage.layer import ChainId, LayerInUseError, LayerNotFoundError, chain_id_of
 from toolkit.storage.layers import LayerStore
 
@@ -224,6 +225,20 @@ class DriverContract(ABC):
             (root / "d/a").write_text("22")
         told = [str(change) for change in store.changes(CONTAINER)]
         assert told == ["C /d", "C /d/a", "D /d/b", "D /d/c"]
+
+    def test_a_tree_can_be_read_without_a_mount_of_its_own(self, store: LayerStore) -> None:
+        store.create_rw(CONTAINER, self.changed_image(store))
+        with self.shown(store.rootfs(CONTAINER)) as root:
+            change(root)
+        found: list[list[str]] = []
+        mounts = Path("/proc/self/mountinfo").read_text()
+        try:
+            store.read_tree(CONTAINER, lambda root_fd: found.append(sorted(os.listdir(root_fd))))  # noqa: PTH208 - a descriptor
+        except KernelCallError as error:
+            assert error.errno == errno.EPERM  # noqa: PT017 - only root has mount namespaces
+            return
+        assert found == [["dev", "etc", "new", "proc", "sys", "tree"]]
+        assert Path("/proc/self/mountinfo").read_text() == mounts
 
     def test_a_commit_gives_the_same_tree_and_no_changes(self, store: LayerStore) -> None:
         """RT-155, RT-187: what was changed, applied to the image, leaves no difference."""
