@@ -126,7 +126,7 @@ def engine_of_worker(worker_id: str) -> Iterator[Engine]:
     prefix = os.environ.get("TOOLKIT_TEST_PREFIX", "tkt")
     instance = Instance(name=f"{prefix}{worker_id.replace('master', 'main')}")
     engine = Engine(instance)
-    _clear(instance)
+    clear(instance)
     try:
         engine.start()
         first = FirstContainer(engine.client)
@@ -135,10 +135,10 @@ def engine_of_worker(worker_id: str) -> Iterator[Engine]:
         yield engine
     finally:
         engine.client.close()
-        _clear(instance)
+        clear(instance)
 
 
-def _clear(instance: Instance) -> None:
+def clear(instance: Instance) -> None:
     """Take away an engine and all that it left; also what a run that was killed left."""
     EngineProcess(instance).stop()
     leftovers = Leftovers(instance)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_INSTANCE = "toolkit"
 BACKENDS = ("native", "lxc")
+STORAGE_DRIVERS = ("overlay", "btrfs", "vfs")
 
 # The name begins interface names (15 bytes with a suffix) and iptables chains.
 _INSTANCE_NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
@@ -31,6 +32,7 @@ class Instance:
     Attributes:
         name: Begins every path, cgroup, link and chain of this instance.
         backend: Default backend of its containers: ``native`` or ``lxc``.
+        storage_driver: ``overlay``, ``btrfs`` or ``vfs``; images are seen by their own driver.
         data_dir: What survives a reboot (``/var/lib/<name>``).
         run_dir: What does not (``/run/<name>``).
         socket_path: Where the engine listens.
@@ -50,6 +52,10 @@ class Instance:
             )
         if self.backend not in BACKENDS:
             raise InvalidRequestError(f"backend {self.backend!r}: choose native or lxc")
+        if self.storage_driver not in STORAGE_DRIVERS:
+            raise InvalidRequestError(
+                f"storage driver {self.storage_driver!r}: choose overlay, btrfs or vfs"
+            )
         defaults = {
             "data_dir": Path("/var/lib") / self.name,
             "run_dir": Path("/run") / self.name,
@@ -62,10 +68,12 @@ class Instance:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Instance:
-        """Return the instance that TOOLKIT_INSTANCE and TOOLKIT_BACKEND name."""
+        """Return what TOOLKIT_INSTANCE, _BACKEND, _STORAGE_DRIVER and _DATA_ROOT name."""
         return cls(
             name=environ.get("TOOLKIT_INSTANCE", DEFAULT_INSTANCE),
             backend=environ.get("TOOLKIT_BACKEND", "native"),
+            storage_driver=environ.get("TOOLKIT_STORAGE_DRIVER", "overlay"),
+            data_dir=_absolute(environ.get("TOOLKIT_DATA_ROOT", "")),
         )
 
     @property
@@ -87,3 +95,8 @@ class Instance:
     def cgroup_parent(self) -> str:
         """Path of the instance's control group below each hierarchy's root."""
         return self.name
+
+
+def _absolute(text: str) -> Path:
+    """Return a directory that is named; the empty path for none."""
+    return Path(text).absolute() if text else Path()

@@ -23,6 +23,16 @@ def test_the_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert instance.run_dir == Path("/run/mine")
 
 
+def test_where_and_how_things_are_kept_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_STORAGE_DRIVER", "btrfs")
+    assert chosen_instance("", "", "").storage_driver == "btrfs"
+    flags = {"TOOLKIT_STORAGE_DRIVER": "vfs", "TOOLKIT_DATA_ROOT": "/d"}
+    instance = chosen_instance("", "", "/x/engine.sock", flags)
+    assert (instance.storage_driver, instance.data_dir) == ("vfs", Path("/d"))
+    with pytest.raises(InvalidRequestError, match="overlay, btrfs or vfs"):
+        chosen_instance("", "", "", {"TOOLKIT_STORAGE_DRIVER": "aufs"})
+
+
 @pytest.mark.parametrize(("name", "backend"), [("BAD", ""), ("", "xen")])
 def test_bad_flags_are_refused(name: str, backend: str) -> None:
     with pytest.raises(InvalidRequestError):

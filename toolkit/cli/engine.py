@@ -17,6 +17,8 @@ from toolkit.cli.command import command
 from toolkit.errors import HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from toolkit.config import Instance
 
 _EXTRA: Final = ("h11", "msgspec")
@@ -31,6 +33,8 @@ class EngineExtraMissingError(HostError):
 @command("engine")
 @click.option("--instance", "name", default="", help="Name of the instance.")
 @click.option("--backend", default="", help="Default backend: native or lxc.")
+@click.option("--storage-driver", default="", help="overlay, btrfs or vfs.")
+@click.option("--data-root", default="", help="Directory of images, containers and volumes.")
 @click.option("--socket", "socket_path", default="", help="Path to listen on.")
 @click.option(
     "--log-level",
@@ -38,17 +42,29 @@ class EngineExtraMissingError(HostError):
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="Least important messages to log.",
 )
-def engine(name: str, backend: str, socket_path: str, log_level: str) -> int:
+def engine(
+    name: str,
+    backend: str,
+    *,
+    storage_driver: str,
+    data_root: str,
+    socket_path: str,
+    log_level: str,
+) -> int:
     """Run the engine of an instance in the foreground, until a signal ends it."""
     missing = [package for package in _EXTRA if importlib.util.find_spec(package) is None]
     if missing:
         raise EngineExtraMissingError(f"the engine needs {' and '.join(missing)}")
     from toolkit.api.main import run_engine  # noqa: PLC0415  # the boundary: engine packages
 
-    return run_engine(chosen_instance(name, backend, socket_path), log_level=log_level)
+    storage = {"TOOLKIT_STORAGE_DRIVER": storage_driver, "TOOLKIT_DATA_ROOT": data_root}
+    instance = chosen_instance(name, backend, socket_path, storage)
+    return run_engine(instance, log_level=log_level)
 
 
-def chosen_instance(name: str, backend: str, socket_path: str) -> Instance:
+def chosen_instance(
+    name: str, backend: str, socket_path: str, storage: Mapping[str, str] | None = None
+) -> Instance:
     """Return the instance that the flags name, then the environment, then the defaults.
 
     Raises:
@@ -57,6 +73,7 @@ def chosen_instance(name: str, backend: str, socket_path: str) -> Instance:
     from toolkit.config import Instance  # noqa: PLC0415  # costs what no other command needs
 
     environ = dict(os.environ)
+    environ |= {key: value for key, value in (storage or {}).items() if value}
     if name:
         environ["TOOLKIT_INSTANCE"] = name
     if backend:
@@ -64,6 +81,6 @@ def chosen_instance(name: str, backend: str, socket_path: str) -> Instance:
     instance = Instance.from_environment(environ)
     if not socket_path:
         return instance
-    return Instance(
-        name=instance.name, backend=instance.backend, socket_path=Path(socket_path).absolute()
-    )
+    from dataclasses import replace  # noqa: PLC0415  # as above
+
+    return replace(instance, socket_path=Path(socket_path).absolute())
