@@ -7,6 +7,7 @@ import ctypes
 import os
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -66,12 +67,22 @@ def test_the_control_lxc_runs_the_hook_of_a_file_rendered_as_0_7_2_did(tmp_path:
     canary = tmp_path / "canary"
     config = tmp_path / "config"
     volume = f"/d{hook(canary)}"
+    groups = [f"lxc-control/{name}" for name in ("container", "monitor", "monitor.pivot")]
     config.write_text(
         f"lxc.rootfs.path = dir:{tmp_path}\n"
-        f"lxc.mount.entry = {tmp_path} {tmp_path}/{volume} none bind,rw 0 0\n"
+        + "".join(f"lxc.cgroup.dir.{path.partition('/')[2]} = {path}\n" for path in groups)
+        + f"lxc.mount.entry = {tmp_path} {tmp_path}/{volume} none bind,rw 0 0\n"
     )
-    command = ["lxc-start", "-F", "-n", "control", "-P", str(tmp_path), "-f", str(config), "true"]
-    subprocess.run(command, capture_output=True, timeout=30, check=False)
+    start = f"lxc-start -F -n control -P {tmp_path} -f {config} true"
+    # In a mount namespace of its own, so that LXC's locks go with it.
+    script = f"mkdir -p /run/lxc && mount -t tmpfs tmpfs /run/lxc && exec {start}"
+    subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, timeout=30, check=False
+    )
+    for path in (*groups, "lxc-control"):
+        for hierarchy in Path("/sys/fs/cgroup").iterdir():
+            with suppress(OSError):
+                (hierarchy / path).rmdir()
     assert canary.exists()
 
 
