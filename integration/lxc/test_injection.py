@@ -76,11 +76,13 @@ def test_the_control_lxc_runs_the_hook_of_a_file_rendered_as_0_7_2_did(tmp_path:
     start = f"lxc-start -F -n control -P {tmp_path} -f {config} true"
     # In a mount namespace of its own, so that LXC's locks go with it.
     script = f"mkdir -p /run/lxc && mount -t tmpfs tmpfs /run/lxc && exec {start}"
+    # LXC gives a hook more arguments; touch makes files of them where it stands.
     subprocess.run(
-        ["unshare", "-m", "sh", "-c", script], capture_output=True, timeout=30, check=False
-    )
-    for path in (*groups, "lxc-control"):
-        for hierarchy in Path("/sys/fs/cgroup").iterdir():
+        ["unshare", "-m", "sh", "-c", script],
+        capture_output=True, timeout=30, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    for hierarchy in Path("/sys/fs/cgroup").iterdir():
+        for path in (f"{groups[-1]}/lxc.pivot", *groups, "lxc-control"):
             with suppress(OSError):
                 (hierarchy / path).rmdir()
     assert canary.exists()
