@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_leaks() -> Iterator[None]:
     """Take the place of the check that starts an engine."""
-    mounts = Path("/proc/self/mounts")
-    before = mounts.read_text()
+    before = _mounts()
     yield
-    assert mounts.read_text() == before
+    assert _mounts() == before
+
+
+def _mounts() -> list[str]:
+    """Return this machine's mounts but those of images in files: another worker makes them, too."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return [line for line in lines if not line.startswith("/dev/loop")]
