@@ -194,6 +194,8 @@ def _join(stack: NetworkStack, neighbour_fd: int) -> None:
             theirs.add_default_route(HOST)
 
     in_network_namespace(neighbour_fd, inside)
+    stack.settle("up0")
+    stack.settle("uplink")
 
 
 def can_connect(address: object, port: int) -> bool:

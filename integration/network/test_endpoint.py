@@ -116,6 +116,18 @@ def test_a_container_can_be_connected_anew_when_its_link_was_deleted(rig: Rig) -
     assert can_connect_to_host(container)
 
 
+def test_the_first_packet_after_connecting_is_not_lost(rig: Rig) -> None:
+    """A bridge that has not taken note of a new port drops: the next try comes a second later."""
+    bridge = rig.bridge()
+    server = rig.container(bridge)
+    with server.serve(80):
+        for _ in range(20):
+            client = rig.container(bridge)
+            begin = time.perf_counter()
+            assert client.do(lambda: can_connect(server.address, 80))
+            assert time.perf_counter() - begin < 0.3
+
+
 def test_connecting_takes_a_few_milliseconds(rig: Rig) -> None:
     """Cost: 1.5 ms here with the guard, 4 ms at most; more on a machine that is busy."""
     rig.guarded()

@@ -30,6 +30,7 @@ class FakeNetworkStack:
         self.by_index: dict[int, Link] = {}
         self.inside: dict[int, VethPair] = {}
         self.forgotten: list[Address] = []
+        self.settled: list[str] = []
         self.fails: tuple[str, int] = "", 0
         self._addresses: dict[int, list[Interface]] = {}
         self._last = 1
@@ -61,6 +62,10 @@ class FakeNetworkStack:
             for port in self.links():
                 if port.master == link.index:
                     self._change(port.index, master=0)
+
+    def settle(self, name: str) -> bool:
+        self.settled.append(name)
+        return self.link(name) is not None
 
     def set_up(self, index: int) -> None:
         self._change(index, is_up=True)

@@ -61,6 +61,7 @@ def test_connect_plugs_a_veth_in_and_configures_the_other_end(rig: Rig) -> None:
     assert rig.veths() == [endpoint.link]
     assert rig.stack.inside[NETNS].peer_name == "eth0"
     assert rig.entered == [NETNS]
+    assert rig.stack.settled == [endpoint.link, rig.bridge.spec.link_name]
     assert rig.guard.admitted[endpoint.link] == ("02:42:ac:11:00:02", [rig.seat.address.ip])
 
 

@@ -77,9 +77,14 @@ class Seat:
     interface_name: str = "eth0"
 
     @property
+    def interfaces(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """The addresses with their subnets."""
+        return (self.address, self.address6) if self.address6 else (self.address,)
+
+    @property
     def addresses(self) -> tuple[IPv4Address | IPv6Address, ...]:
         """The bare addresses."""
-        return (self.address.ip, self.address6.ip) if self.address6 else (self.address.ip,)
+        return tuple(interface.ip for interface in self.interfaces)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +225,9 @@ class Bridge:
         for link in loose.values():
             self.stack.set_master(link.index, index)
             self.stack.set_up(link.index)
+            self.stack.settle(link.name)
+        if loose:
+            self.stack.settle(self.spec.link_name)
         return list(loose)
 
 

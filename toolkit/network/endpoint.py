@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import LinkError
+from toolkit.network.address_news import AddressNews
 from toolkit.network.bridge import write_sysctl
 from toolkit.network.link_names import LinkOwner
 from toolkit.network.netlink import in_network_namespace, index_of
@@ -58,6 +59,8 @@ class Endpoint:
             undo.callback(bridge.guard.dismiss, link)
             routed = default_route and bridge.spec.has_gateway
             in_network_namespace(netns_fd, lambda: _configure(bridge, seat, with_routes=routed))
+            bridge.stack.settle(link)
+            bridge.stack.settle(bridge.spec.link_name)  # its first port gives it a carrier
             return cls(seat, link, undo.pop_all())
 
     @classmethod
@@ -123,11 +126,12 @@ def _configure(bridge: Bridge, seat: Seat, *, with_routes: bool) -> None:
         raise LinkError("look up link", seat.interface_name, errno.ENODEV)
     if seat.address6 is None:
         write_sysctl(f"ipv6/conf/{seat.interface_name}/disable_ipv6", "1")
-    with NetworkStack() as stack:
-        stack.add_address(index, seat.address)
-        if seat.address6:
-            stack.add_address(index, seat.address6)
+    with NetworkStack() as stack, AddressNews() as news:
+        for interface in seat.interfaces:
+            stack.add_address(index, interface)
         stack.set_up(index)
+        if seat.address6:
+            news.await_usable(seat.address6.ip)
     if with_routes:
         _add_routes(bridge)
 

@@ -8,7 +8,9 @@ does; what they are called and what they are for is decided in `bridge` and
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import fcntl
 import ipaddress
 import socket
 import struct
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from typing import TYPE_CHECKING, Final, Self
 
+from toolkit.errors import LinkError
 from toolkit.network.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -46,11 +49,13 @@ _IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE = 8, 1
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA, _IFLA_BRPORT_MODE = 4, 5, 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
-_IFA_F_NODAD: Final = 2
+_IFA_F_NODAD: Final = 0x2
 _RTA_DST, _RTA_GATEWAY, _RTA_OIF, _RTA_TABLE = 1, 5, 4, 15
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RTN_UNICAST, _RTM_F_CLONED = 254, 3, 1, 0x200
 _NDA_DST: Final = 1
 _IFF_UP: Final = 1
+_SIOCETHTOOL, _ETHTOOL_GLINK = 0x8946, 0xA  # ethtool_op_get_link() synchronizes linkwatch
+_IFREQ: Final = struct.Struct("@16sP16x")
 
 _IFINFO: Final = struct.Struct("=BxHiII")
 _IFADDR: Final = struct.Struct("=BBBBi")
@@ -207,6 +212,20 @@ class NetworkStack:
         """Take a link down; its routes go with it."""
         body = _IFINFO.pack(0, 0, index, 0, _IFF_UP)
         self._netlink.request(Message(_RTM_SETLINK, body, 0, "set link down", str(index)))
+
+    def settle(self, name: str) -> bool:
+        """Let the kernel take note now that a link's other end is up; tell whether it is.
+
+        Else it does so when it finds time, and a bridge drops what comes meanwhile:
+        a first packet that is lost is sent again after a second.
+        """
+        value = ctypes.create_string_buffer(struct.pack("=II", _ETHTOOL_GLINK, 0))
+        request = _IFREQ.pack(name.encode(), ctypes.addressof(value))
+        try:
+            fcntl.ioctl(self._netlink.fileno(), _SIOCETHTOOL, request)
+        except OSError as error:
+            raise LinkError("ask for carrier of", name, error.errno or 0) from error
+        return bool(struct.unpack_from("=II", value)[1])
 
     def set_alias(self, index: int, alias: str) -> None:
         """Leave a text on a link, by which it is found again."""
