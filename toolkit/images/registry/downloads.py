@@ -280,6 +280,9 @@ class GrowingFile:
         """Return up to *size* bytes; none at the end, and the end only of a verified blob."""
         there = self._download.wait_beyond(self.position)
         chunk = os.pread(self._file_fd, min(size, there - self.position), self.position)
+        if not chunk and there > self.position and not self._download.is_sound():
+            # Thrown away while it was read: what it is said to be, it is not.
+            raise DownloadFailedError(f"{self._download.error}") from self._download.error
         self.position += len(chunk)
         return chunk
 
