@@ -96,6 +96,7 @@ class Engine:
             self.pid = identity.pid
 
     def ledger(self) -> Ledger:
+        self.client.close()  # a connection kept for the next question is no leak
         return Ledger.of(self.instance, self.pid)
 
 

@@ -113,8 +113,9 @@ def test_exec_has_a_terminal_of_its_own(engine: Engine, spawn: Spawn, name: str)
     engine.client.containers.start(name)
     shell = spawn("exec", "-it", name, "sh")
     read_until(shell, b"# ")
-    shell.write(b"stty size; exit 4\n")
-    assert b"30 100" in rest_of(shell)
+    # The size comes by a request of its own, when the program runs already.
+    shell.write(b"until stty size | grep '30 100'; do sleep 0.1; done; exit 4\n")
+    assert b"\r\n30 100" in rest_of(shell)
     assert shell.wait() == 4
 
 

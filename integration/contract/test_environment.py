@@ -185,6 +185,8 @@ def test_processes_are_shared_with_another_container(containers: Containers) -> 
 
 
 def test_ipc_and_its_memory_are_shared_with_another_container(containers: Containers) -> None:
+    if containers.backend == "lxc":
+        pytest.skip("LXC cannot bind the /dev/shm of another container yet: docs/lxc.md")
     peer = containers.start("sh", "-c", "echo here >/dev/shm/note; sleep 60")
     mode = {"IpcMode": f"container:{peer}"}
     assert containers.run("sh", "-c", "cat /dev/shm/note", host=mode)[1] == b"here\n"

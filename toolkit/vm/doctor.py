@@ -276,7 +276,7 @@ def _lxc(host: Host) -> Feature:
         name="lxc",
         is_present=not missing,
         detail=" ".join(missing or tools),
-        remedy="apt-get install lxc (the lxc backend, not built yet, needs it)",
+        remedy="apt-get install lxc (the lxc backend needs it)",
         package="lxc",
         is_required=False,
     )
