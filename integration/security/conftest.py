@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 import toolkit
-from integration.conftest import Engine, _clear
+from integration.conftest import Engine, clear
 from integration.security.lab import (
     Lab,
     engine_command,
@@ -101,7 +101,7 @@ def weakened(worker_id: str, programs: Path, backend: str, tmp_path: Path) -> We
     ) -> Iterator[Lab]:
         source = Path(toolkit.__file__).parent.parent
         package_dir = weakened_package(tmp_path, changes) if changes else source
-        _clear(instance)
+        clear(instance)
         engine = Engine(instance)
         try:
             command = engine_command(instance.name, package_dir, prelude)
@@ -110,7 +110,7 @@ def weakened(worker_id: str, programs: Path, backend: str, tmp_path: Path) -> We
             yield Lab(engine, backend, _import_probe_image(engine, programs))
         finally:
             engine.client.close()
-            _clear(instance)
+            clear(instance)
 
     return weaken
 
