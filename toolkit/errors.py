@@ -8,7 +8,10 @@ hint for the person. Raise the leaf, catch the branch.
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class ToolkitError(Exception):
@@ -119,6 +122,38 @@ class NameInUseError(ConflictError):
         )
         self.name = name
         self.holder = holder
+
+
+class NetworkExistsError(ConflictError):
+    """Another network holds the name that was asked for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"network with name {name} already exists")
+        self.name = name
+
+
+class NetworkInUseError(ConflictError):
+    """A network cannot be removed while containers are on it.
+
+    Attributes:
+        users: Names of those containers.
+    """
+
+    status = 403  # docker's answer for this
+    hint = "Disconnect the containers first, or remove them."
+
+    def __init__(self, name: str, network_id: str, users: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"error while removing network: network {name} has active endpoints "
+            f"({', '.join(users)}) (id {network_id})"
+        )
+        self.users = tuple(users)
+
+
+class PredefinedNetworkError(ConflictError):
+    """Something was asked of a network of every instance that cannot be done to it."""
+
+    status = 403  # docker's answer for this
 
 
 class ImageInUseError(ConflictError):

@@ -11,21 +11,43 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations at run time
 from typing import Literal, NewType
 
+from toolkit.engine.network_model import (
+    AttachedContainer,
+    EndpointId,
+    EndpointRecord,
+    EndpointSpec,
+    Network,
+    NetworkId,
+    NetworkRecord,
+    NetworkSpec,
+    PoolSpec,
+    PublishedPort,
+)
 from toolkit.runtime.lifecycle import State
 
 __all__ = [
+    "AttachedContainer",
     "ContainerId",
     "ContainerRecord",
     "ContainerSpec",
     "ContainerState",
     "Device",
+    "EndpointId",
+    "EndpointRecord",
+    "EndpointSpec",
     "ExecId",
     "ExecSpec",
     "HostOptions",
     "ImageId",
     "Limits",
     "Mount",
+    "Network",
+    "NetworkId",
+    "NetworkRecord",
+    "NetworkSpec",
+    "PoolSpec",
     "PortBinding",
+    "PublishedPort",
     "RestartPolicy",
     "State",
     "Ulimit",
@@ -116,10 +138,15 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class PortBinding:
-    """Where a container's port is published; 0 or empty lets the engine choose."""
+    """Where a container's port is published; 0 or empty lets the engine choose.
+
+    Attributes:
+        last_host_port: Of a range, the last one; 0 for *host_port* alone.
+    """
 
     host_ip: str = ""
     host_port: int = 0
+    last_host_port: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +208,8 @@ class ContainerSpec:
         env: ``K=V`` texts; a bare ``K`` removes the image's variable.
         volumes: Container paths that get an anonymous volume.
         exposed_ports: ``"80/tcp"`` texts.
+        endpoints: What is asked for of each network, by its name; the one of the network mode
+            need not be named. Connecting and disconnecting change it.
     """
 
     image: str
@@ -202,6 +231,7 @@ class ContainerSpec:
     volumes: tuple[str, ...] = ()
     network_disabled: bool = False
     mac_address: str = ""
+    endpoints: dict[str, EndpointSpec] = field(default_factory=dict)
     on_build: tuple[str, ...] = ()
     shell: tuple[str, ...] = ()
     stop_signal: str = ""
@@ -240,6 +270,9 @@ class ContainerRecord:
         path, args: The program and its arguments, after entrypoint and command (rule 10.16).
         spec: As asked for, merged with the image (rule 10.18).
         mounts: The binds, volumes and tmpfs that it has; sources are host paths or volume names.
+        endpoints: Its seats, by the networks' names, while it runs.
+        ports: What of it is published, while it runs.
+        chosen_ports: Where the choice was the engine's: what it chose last (defect D-22).
     """
 
     id: ContainerId
@@ -253,6 +286,9 @@ class ContainerRecord:
     state: ContainerState = field(default_factory=ContainerState)
     backend: str = "native"
     driver: str = "overlay"
+    endpoints: dict[str, EndpointRecord] = field(default_factory=dict)
+    ports: tuple[PublishedPort, ...] = ()
+    chosen_ports: tuple[PublishedPort, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What survives the engine: one SQLite row for each container, one JSON document a row.
+"""What survives the engine: a SQLite row for each container and network, a JSON document a row.
 
 Owns the encoding, the durability of each write, and how a damaged store is put
 right. What a record means is `toolkit.engine.model`'s.
@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from toolkit.engine.model import ContainerId, ContainerRecord
+from toolkit.engine.model import ContainerId, ContainerRecord, NetworkId, NetworkRecord
 from toolkit.engine.names import checked_name
-from toolkit.errors import InvalidNameError, NameInUseError, StorageError
+from toolkit.errors import InvalidNameError, NameInUseError, NetworkExistsError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,9 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS containers (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS networks (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 _SAVE: Final = (
@@ -48,10 +51,16 @@ _SAVE: Final = (
     "ON CONFLICT (id) DO UPDATE SET name = excluded.name, document = excluded.document"
 )
 
+_SAVE_NETWORK: Final = (
+    "INSERT INTO networks (id, name, document) VALUES (?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET name = excluded.name, document = excluded.document"
+)
+
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ContainerRecord)
+_network_decoder = msgspec.json.Decoder(NetworkRecord)
 
 _Result = TypeVar("_Result")
 
@@ -97,9 +106,12 @@ class Contents:
         boot_id: The boot in which it was last open; empty for a new one.
         moved_aside: Where a damaged database was put; None if it was well.
         has_garbage: It held rows that name no container.
+        damaged_networks: Names of networks whose row holds no record any more.
     """
 
     records: tuple[ContainerRecord, ...] = ()
+    networks: tuple[NetworkRecord, ...] = ()
+    damaged_networks: tuple[str, ...] = ()
     damaged: tuple[DamagedRow, ...] = ()
     boot_id: str = ""
     moved_aside: Path | None = None
@@ -153,6 +165,25 @@ class Store:
         )
         self._sync_soon()
 
+    async def save_network(self, record: NetworkRecord, *, durable: bool = True) -> None:
+        """Insert or replace a network.
+
+        Raises:
+            NetworkExistsError: Another network has its name.
+            StorageError: The database refuses.
+        """
+        document = _encoder.encode(record)
+        await self._run(lambda: self._save_network(record, document, durable=durable))
+        if not durable:
+            self._sync_soon()
+
+    async def delete_network(self, network_id: NetworkId) -> None:
+        """Forget a network; its bridge must be gone already."""
+        await self._run(
+            lambda: self._write("DELETE FROM networks WHERE id = ?", (network_id,), full=False)
+        )
+        self._sync_soon()
+
     async def _run(self, act: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act)
 
@@ -183,6 +214,8 @@ class Store:
         if moved_aside is not None:
             for record in contents.records:
                 self._save(record, encode_record(record), durable=False)
+            for network in contents.networks:
+                self._save_network(network, _encoder.encode(network), durable=False)
         for pair in (("boot_id", boot_id), ("format", str(FORMAT_VERSION))):
             self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", pair, full=False)
         return replace(contents, moved_aside=moved_aside)
@@ -201,6 +234,12 @@ class Store:
             query = "SELECT id FROM containers WHERE name = ?"
             row = self._opened().execute(query, (record.name,)).fetchone()
             raise NameInUseError(record.name, row[0] if row else "") from None
+
+    def _save_network(self, record: NetworkRecord, document: bytes, *, durable: bool) -> None:
+        try:
+            self._write(_SAVE_NETWORK, (record.id, record.name, document), full=durable)
+        except sqlite3.IntegrityError:
+            raise NetworkExistsError(record.name) from None
 
     def _write(self, statement: str, values: tuple[object, ...], *, full: bool) -> None:
         connection = self._opened()
@@ -272,12 +311,33 @@ def _read(connection: sqlite3.Connection) -> Contents:
             row_id = ContainerId(container_id)
             damaged.append(DamagedRow(id=row_id, name=_name(name), reason=str(error)))
     row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
+    networks, damaged_networks = _read_networks(connection)
     return Contents(
         records=tuple(records),
+        networks=networks,
+        damaged_networks=damaged_networks,
         damaged=tuple(damaged),
         boot_id=row[0] if row else "",
         has_garbage=has_garbage,
     )
+
+
+def _read_networks(
+    connection: sqlite3.Connection,
+) -> tuple[tuple[NetworkRecord, ...], tuple[str, ...]]:
+    """Return the networks, and the names of those of which nothing can be read."""
+    networks, damaged = [], []
+    for network_id, name, document in connection.execute("SELECT id, name, document FROM networks"):
+        try:
+            record = _network_decoder.decode(document)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            damaged.append(_name(name))
+            continue
+        if record.id == network_id and _ID.fullmatch(record.id) and record.name == name:
+            networks.append(record)
+        else:
+            damaged.append(_name(name))
+    return tuple(networks), tuple(damaged)
 
 
 def _name(text: object) -> str:

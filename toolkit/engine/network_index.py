@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks by name, id and part of an id, those that every instance has among them.
+
+One event loop owns it; nothing awaits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from toolkit.engine.model import NetworkId, NetworkRecord, NetworkSpec
+from toolkit.errors import ConflictError, NetworkExistsError, NetworkNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BRIDGE: Final = "bridge"
+HOST: Final = "host"
+NONE: Final = "none"
+PREDEFINED: Final = {BRIDGE: "bridge", HOST: "host", NONE: "null"}
+_ALWAYS: Final = datetime(1, 1, 1, tzinfo=UTC)
+
+
+class NetworkIndex:
+    """The networks of an engine."""
+
+    def __init__(self, instance_name: str) -> None:
+        self._records: dict[NetworkId, NetworkRecord] = {}
+        for name, driver in PREDEFINED.items():
+            self.put(
+                NetworkRecord(
+                    id=predefined_id(instance_name, name),
+                    created=_ALWAYS,
+                    spec=NetworkSpec(name=name, driver=driver),
+                )
+            )
+
+    def put(self, record: NetworkRecord) -> None:
+        """List a network, or what has become of it."""
+        self._records[record.id] = record
+
+    def drop(self, network_id: NetworkId) -> None:
+        """Take a network off the list."""
+        self._records.pop(network_id, None)
+
+    def get(self, network_id: NetworkId) -> NetworkRecord | None:
+        """Return the network of an id, if there is one."""
+        return self._records.get(network_id)
+
+    def named(self, name: str) -> NetworkRecord | None:
+        """Return the network of a name, if there is one."""
+        return next((each for each in self._records.values() if each.name == name), None)
+
+    def check_free(self, name: str) -> None:
+        """Refuse a name that a network has.
+
+        Raises:
+            NetworkExistsError: One has.
+        """
+        if self.named(name) is not None:
+            raise NetworkExistsError(name)
+
+    def find(self, reference: str) -> NetworkRecord:
+        """Return the network of a name, an id or the beginning of one; a name wins.
+
+        Raises:
+            NetworkNotFoundError: There is none.
+            ConflictError: Several ids begin so.
+        """
+        record = self.named(reference) or self._records.get(NetworkId(reference))
+        if record is not None:
+            return record
+        found = [each for each in self._records.values() if each.id.startswith(reference)]
+        if not found or not reference:
+            raise NetworkNotFoundError(reference)
+        if len(found) > 1:
+            raise ConflictError(f"network {reference} is ambiguous ({len(found)} matches found)")
+        return found[0]
+
+    def all(self) -> Iterable[NetworkRecord]:
+        """Return every network by name."""
+        return sorted(self._records.values(), key=lambda record: record.name)
+
+
+def predefined_id(instance_name: str, name: str) -> NetworkId:
+    """Return the id of a network that every instance has: the same at each start."""
+    return NetworkId(hashlib.sha256(f"{instance_name}/network/{name}".encode()).hexdigest())
+
+
+def is_predefined(name: str) -> bool:
+    """Say whether every instance has a network of this name."""
+    return name in PREDEFINED
