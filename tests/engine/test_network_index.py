@@ -44,7 +44,7 @@ def test_a_name_wins_over_a_prefix(index: NetworkIndex) -> None:
     assert index.find("1a").name == "1a"
 
 
-@pytest.mark.parametrize("reference", ["three", "", "2"])
+@pytest.mark.parametrize("reference", ["three", "", "zz"])
 def test_an_unknown_network_is_not_found(index: NetworkIndex, reference: str) -> None:
     with pytest.raises(NetworkNotFoundError):
         index.find(reference)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -26,40 +27,49 @@ RECORD = NetworkRecord(
 )
 
 
-async def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    store = Store(tmp_path / "engine.db")
-    await store.open("boot")
-    await store.save_network(RECORD)
-    await store.close()
-    again = Store(tmp_path / "engine.db")
-    assert (await again.open("boot")).networks == (RECORD,)
-    await again.delete_network(RECORD.id)
-    await again.close()
-    third = Store(tmp_path / "engine.db")
-    assert (await third.open("boot")).networks == ()
-    await third.close()
+def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    async def go() -> None:
+        store = Store(tmp_path / "engine.db")
+        await store.open("boot")
+        await store.save_network(RECORD)
+        await store.close()
+        again = Store(tmp_path / "engine.db")
+        assert (await again.open("boot")).networks == (RECORD,)
+        await again.delete_network(RECORD.id)
+        await again.close()
+        third = Store(tmp_path / "engine.db")
+        assert (await third.open("boot")).networks == ()
+        await third.close()
+
+    asyncio.run(go())
 
 
-async def test_a_second_network_of_a_name_is_refused(tmp_path: Path) -> None:
-    store = Store(tmp_path / "engine.db")
-    await store.open("boot")
-    await store.save_network(RECORD)
-    other = NetworkRecord(id=NetworkId("b" * 64), created=RECORD.created, spec=RECORD.spec)
-    with pytest.raises(NetworkExistsError, match="already exists"):
-        await store.save_network(other)
-    await store.close()
+def test_a_second_network_of_a_name_is_refused(tmp_path: Path) -> None:
+    async def go() -> None:
+        store = Store(tmp_path / "engine.db")
+        await store.open("boot")
+        await store.save_network(RECORD)
+        other = NetworkRecord(id=NetworkId("b" * 64), created=RECORD.created, spec=RECORD.spec)
+        with pytest.raises(NetworkExistsError, match="already exists"):
+            await store.save_network(other)
+        await store.close()
+
+    asyncio.run(go())
 
 
-async def test_a_damaged_row_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
-    store = Store(tmp_path / "engine.db")
-    await store.open("boot")
-    await store.save_network(RECORD)
-    await store.close()
-    with sqlite3.connect(tmp_path / "engine.db") as connection:
-        connection.execute("INSERT INTO networks VALUES ('x', 'broken', 'no json')")
-    connection.close()
-    again = Store(tmp_path / "engine.db")
-    contents = await again.open("boot")
-    assert contents.networks == (RECORD,)
-    assert contents.damaged_networks == ("broken",)
-    await again.close()
+def test_a_damaged_row_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    async def go() -> None:
+        store = Store(tmp_path / "engine.db")
+        await store.open("boot")
+        await store.save_network(RECORD)
+        await store.close()
+        with sqlite3.connect(tmp_path / "engine.db") as connection:
+            connection.execute("INSERT INTO networks VALUES ('x', 'broken', 'no json')")
+        connection.close()
+        again = Store(tmp_path / "engine.db")
+        contents = await again.open("boot")
+        assert contents.networks == (RECORD,)
+        assert contents.damaged_networks == ("broken",)
+        await again.close()
+
+    asyncio.run(go())
