@@ -29,7 +29,7 @@ Address = IPv4Address | IPv6Address
 ADDRESS_WITHOUT_DAEMON_NETWORK: Final = IPv4Address("127.0.1.1")
 LARGEST_BYTES: Final = 256 * 1024
 _MODE: Final = 0o644
-_NAME: Final = re.compile(r"[a-zA-Z0-9_](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9_])?", re.ASCII)
+_NAME: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*", re.ASCII)
 _LONGEST_NAME: Final = 253
 _LOOPBACK_LINES: Final = (
     "127.0.0.1\tlocalhost\n"
@@ -67,7 +67,7 @@ class HostsEntry:
 
 
 def check_host_name(name: str) -> None:
-    """Refuse what cannot be a name of a machine (RFC 1123, and ``_``, which docker allows).
+    """Refuse what cannot be a name: RFC 1123 and ``_``, with any end, as containers have it.
 
     Raises:
         InvalidNameError: It cannot.

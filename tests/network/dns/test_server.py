@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -34,11 +35,19 @@ NOWHERE = os.open("/dev/null", os.O_RDONLY)  # stands for a network namespace
 
 
 def loopback_pair() -> ResolverSockets:
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0)
+    """Open both at one number: one that is free for TCP may be somebody's for UDP."""
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    datagrams.bind(listener.getsockname())
-    return ResolverSockets(datagrams, listener)
+    while True:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(0)
+        try:
+            datagrams.bind(listener.getsockname())
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return ResolverSockets(datagrams, listener)
 
 
 @dataclass
