@@ -36,6 +36,10 @@ class Instance:
         data_dir: What survives a reboot (``/var/lib/<name>``).
         run_dir: What does not (``/run/<name>``).
         socket_path: Where the engine listens.
+        insecure_registries: Hosts (``host[:port]``) and networks (CIDR) of registries that
+            may be spoken to in plain HTTP or without a good certificate.
+        registry_mirrors: URLs that are asked before Docker Hub.
+        registry_certs_dir: ``<host:port>/*.crt`` below it vouch for that registry.
     """
 
     name: str = DEFAULT_INSTANCE
@@ -44,6 +48,9 @@ class Instance:
     data_dir: Path = field(default=Path())
     run_dir: Path = field(default=Path())
     socket_path: Path = field(default=Path())
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    registry_certs_dir: Path = Path("/etc/docker/certs.d")
 
     def __post_init__(self) -> None:
         if not _INSTANCE_NAME.fullmatch(self.name):
@@ -68,12 +75,20 @@ class Instance:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Instance:
-        """Return what TOOLKIT_INSTANCE, _BACKEND, _STORAGE_DRIVER and _DATA_ROOT name."""
+        """Return what TOOLKIT_INSTANCE, _BACKEND, _STORAGE_DRIVER and _DATA_ROOT name.
+
+        TOOLKIT_INSECURE_REGISTRIES and TOOLKIT_REGISTRY_MIRRORS are lists with commas,
+        TOOLKIT_REGISTRY_CERTS is a directory.
+        """
+        certs_dir = environ.get("TOOLKIT_REGISTRY_CERTS", "")
         return cls(
             name=environ.get("TOOLKIT_INSTANCE", DEFAULT_INSTANCE),
             backend=environ.get("TOOLKIT_BACKEND", "native"),
             storage_driver=environ.get("TOOLKIT_STORAGE_DRIVER", "overlay"),
             data_dir=_absolute(environ.get("TOOLKIT_DATA_ROOT", "")),
+            insecure_registries=_listed(environ.get("TOOLKIT_INSECURE_REGISTRIES", "")),
+            registry_mirrors=_listed(environ.get("TOOLKIT_REGISTRY_MIRRORS", "")),
+            registry_certs_dir=_absolute(certs_dir or str(cls.registry_certs_dir)),
         )
 
     @property
@@ -100,3 +115,8 @@ class Instance:
 def _absolute(text: str) -> Path:
     """Return a directory that is named; the empty path for none."""
     return Path(text).absolute() if text else Path()
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Return the parts of a list with commas."""
+    return tuple(part for one in text.split(",") if (part := one.strip()))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
+from tests.fakes.transfers import FakeTransfers
 from toolkit.api.application import Application
 from toolkit.api.query import Query
 from toolkit.api.request import Request, Response
@@ -324,6 +325,7 @@ class FakeEngine:
         self.instance = Instance(data_dir=data_dir / "data", run_dir=data_dir / "run")
         self.events = EventHub()
         self.images = FakeImages()
+        self.transfers = FakeTransfers()
         self.volumes = FakeVolumes(data_dir)
         self.made: list[tuple[ContainerSpec, str]] = []
         self.all: list[FakeContainer] = []

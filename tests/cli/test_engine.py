@@ -29,6 +29,10 @@ def test_where_and_how_things_are_kept_can_be_chosen(monkeypatch: pytest.MonkeyP
     flags = {"TOOLKIT_STORAGE_DRIVER": "vfs", "TOOLKIT_DATA_ROOT": "/d"}
     instance = chosen_instance("", "", "/x/engine.sock", flags)
     assert (instance.storage_driver, instance.data_dir) == ("vfs", Path("/d"))
+    flags = {"TOOLKIT_INSECURE_REGISTRIES": "h:1, 10.0.0.0/8", "TOOLKIT_REGISTRY_CERTS": "/c"}
+    instance = chosen_instance("", "", "", flags)
+    assert instance.insecure_registries == ("h:1", "10.0.0.0/8")
+    assert instance.registry_certs_dir == Path("/c")
     with pytest.raises(InvalidRequestError, match="overlay, btrfs or vfs"):
         chosen_instance("", "", "", {"TOOLKIT_STORAGE_DRIVER": "aufs"})
 
@@ -46,6 +50,6 @@ def test_missing_packages_are_named_with_the_remedy(
     result = toolkit("engine")
     assert result.exit_code == 1
     assert result.err.splitlines() == [
-        "toolkit: the engine needs h11 and msgspec",
+        "toolkit: the engine needs h11, msgspec, urllib3",
         "Install them: pip install 'container-toolkit[engine]'",
     ]

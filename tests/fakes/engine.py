@@ -13,7 +13,10 @@ from toolkit.config import Instance
 from toolkit.engine.engine import Engine
 from toolkit.engine.model import ContainerSpec
 from toolkit.engine.ports import Parts
+from toolkit.images.archive_load import ImageArchives
 from toolkit.images.references import Reference
+from toolkit.images.registry.registries import Registries
+from toolkit.images.registry.settings import RegistrySettings
 from toolkit.images.store import ImageStore
 from toolkit.storage.layers import LayerStore
 
@@ -34,6 +37,7 @@ class World:
     supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
     layers: FakeLayers = field(default_factory=FakeLayers)
     cgroups: FakeCgroups = field(default_factory=FakeCgroups)
+    registry_settings: RegistrySettings = field(default_factory=RegistrySettings)
     boot_id: str = "boot-1"
     image_config: dict[str, Any] = field(default_factory=lambda: {"Cmd": ["true"]})
 
@@ -42,7 +46,8 @@ class World:
         return Instance(name="test", data_dir=self.dir / "data", run_dir=self.dir / "run")
 
     def parts(self, instance: Instance) -> Parts:
-        images = ImageStore(instance.data_dir, LayerStore(instance.data_dir, "vfs"))
+        layers = LayerStore(instance.data_dir, "vfs")
+        images = ImageStore(instance.data_dir, layers)
         document = {
             "architecture": "amd64",
             "config": self.image_config,
@@ -55,6 +60,8 @@ class World:
             supervisor=self.supervisor,
             layers=self.layers,
             images=images,
+            archives=ImageArchives(instance.data_dir, images, layers),
+            registries=Registries(instance.data_dir, images, layers, self.registry_settings),
             cgroups=self.cgroups,
             boot_id=self.boot_id,
             seccomp_program=lambda kept, _: f"/filters/{len(kept)}.bpf",

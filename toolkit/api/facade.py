@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from toolkit.engine.volumes import Volume
     from toolkit.engine.waiters import WaitResult
     from toolkit.images.image import Image
+    from toolkit.images.progress import ProgressMessage
+    from toolkit.images.references import Reference
+    from toolkit.images.registry.credentials import Credentials
+    from toolkit.images.registry.registries import FoundRepository, RemoteImage
     from toolkit.kernel.cgroup_stats import CgroupStats
     from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
@@ -166,6 +170,37 @@ class Images(Protocol):
         """Take a name away, or an image."""
 
 
+class Transfers(Protocol):
+    """How images come and go; each progress is closed by who asked for it."""
+
+    async def pull(
+        self, reference: Reference, *, credentials: Credentials, platform: str
+    ) -> AsyncGenerator[ProgressMessage, None]:
+        """Fetch from a registry."""
+
+    async def push(
+        self, reference: Reference, *, credentials: Credentials
+    ) -> AsyncGenerator[ProgressMessage, None]:
+        """Send to a registry."""
+
+    async def load(self, stream: BinaryIO, *, quiet: bool) -> AsyncGenerator[ProgressMessage, None]:
+        """Take over an archive."""
+
+    async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """Return an archive."""
+
+    async def log_in(self, credentials: Credentials) -> str:
+        """Try a login."""
+
+    async def look(self, reference: Reference, *, credentials: Credentials) -> RemoteImage:
+        """Return what a registry has."""
+
+    async def search(
+        self, term: str, *, limit: int, credentials: Credentials
+    ) -> Sequence[FoundRepository]:
+        """Return what a registry finds."""
+
+
 class Volumes(Protocol):
     """The volumes."""
 
@@ -228,6 +263,10 @@ class EngineFacade(Protocol):
     @property
     def images(self) -> Images:
         """The images."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """How images come and go."""
 
     @property
     def volumes(self) -> Volumes:

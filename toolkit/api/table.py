@@ -15,6 +15,7 @@ from toolkit.api.routes import (
     processes,
     streams,
     system,
+    transfers,
     volumes,
 )
 from toolkit.api.routes.unavailable import unavailable
@@ -26,7 +27,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     get("/info", system.info),
     get("/events", streams.events),
     get("/system/df", system.disk_usage),
-    post("/auth", unavailable("logging in to a registry is")),
+    post("/auth", transfers.log_in),
     # containers
     get("/containers/json", containers.list_),
     get("/containers/ps", containers.list_),
@@ -63,15 +64,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     get("/images/json", images.list_),
     post("/images/create", images.create),
     post("/images/prune", images.prune),
-    post("/images/load", unavailable("loading images is")),
-    get("/images/get", unavailable("saving images is")),
-    get("/images/search", unavailable("searching a registry is")),
+    post("/images/load", transfers.load),
+    get("/images/get", transfers.save),
+    get("/images/search", transfers.search),
     get("/images/{name:*}/json", images.inspect),
     get("/images/{name:*}/history", images.show_history),
-    get("/images/{name:*}/get", unavailable("saving images is")),
+    get("/images/{name:*}/get", transfers.save_one),
     post("/images/{name:*}/tag", images.tag),
-    post("/images/{name:*}/push", unavailable("pushing is")),
+    post("/images/{name:*}/push", transfers.push, cancels=True),
     delete("/images/{name:*}", images.remove),
+    get("/distribution/{name:*}/json", transfers.distribution),
     post("/commit", archives.commit),
     post("/build", unavailable("building is")),
     # networks and volumes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from toolkit.cli.command import command
+from toolkit.cli.command import command, repeated
 from toolkit.errors import HostError
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from toolkit.config import Instance
 
-_EXTRA: Final = ("h11", "msgspec")
+_EXTRA: Final = ("h11", "msgspec", "urllib3")
+_VARIABLES: Final = {
+    "storage_driver": "TOOLKIT_STORAGE_DRIVER",
+    "data_root": "TOOLKIT_DATA_ROOT",
+    "insecure_registry": "TOOLKIT_INSECURE_REGISTRIES",
+    "registry_mirror": "TOOLKIT_REGISTRY_MIRRORS",
+    "registry_certs": "TOOLKIT_REGISTRY_CERTS",
+}
 
 
 class EngineExtraMissingError(HostError):
@@ -35,6 +42,9 @@ class EngineExtraMissingError(HostError):
 @click.option("--backend", default="", help="Default backend: native or lxc.")
 @click.option("--storage-driver", default="", help="overlay, btrfs or vfs.")
 @click.option("--data-root", default="", help="Directory of images, containers and volumes.")
+@repeated("--insecure-registry", help="Registry without TLS: HOST[:PORT] or a network.")
+@repeated("--registry-mirror", help="URL that is asked before Docker Hub.")
+@click.option("--registry-certs", default="", help="Directory of HOST:PORT/ca.crt.")
 @click.option("--socket", "socket_path", default="", help="Path to listen on.")
 @click.option(
     "--log-level",
@@ -46,24 +56,27 @@ def engine(
     name: str,
     backend: str,
     *,
-    storage_driver: str,
-    data_root: str,
     socket_path: str,
     log_level: str,
+    **settings: str | tuple[str, ...],
 ) -> int:
     """Run the engine of an instance in the foreground, until a signal ends it."""
     missing = [package for package in _EXTRA if importlib.util.find_spec(package) is None]
     if missing:
-        raise EngineExtraMissingError(f"the engine needs {' and '.join(missing)}")
+        raise EngineExtraMissingError(f"the engine needs {', '.join(missing)}")
     from toolkit.api.main import run_engine  # noqa: PLC0415  # the boundary: engine packages
 
-    storage = {"TOOLKIT_STORAGE_DRIVER": storage_driver, "TOOLKIT_DATA_ROOT": data_root}
-    instance = chosen_instance(name, backend, socket_path, storage)
+    chosen = {variable: _joined(settings[flag]) for flag, variable in _VARIABLES.items()}
+    instance = chosen_instance(name, backend, socket_path, chosen)
     return run_engine(instance, log_level=log_level)
 
 
+def _joined(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ",".join(value)
+
+
 def chosen_instance(
-    name: str, backend: str, socket_path: str, storage: Mapping[str, str] | None = None
+    name: str, backend: str, socket_path: str, chosen: Mapping[str, str] | None = None
 ) -> Instance:
     """Return the instance that the flags name, then the environment, then the defaults.
 
@@ -73,7 +86,7 @@ def chosen_instance(
     from toolkit.config import Instance  # noqa: PLC0415  # costs what no other command needs
 
     environ = dict(os.environ)
-    environ |= {key: value for key, value in (storage or {}).items() if value}
+    environ |= {key: value for key, value in (chosen or {}).items() if value}
     if name:
         environ["TOOLKIT_INSTANCE"] = name
     if backend:

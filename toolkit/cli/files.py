@@ -3,21 +3,14 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
-
 import click
 
 from toolkit.cli.access import EngineAccess, pass_access
+from toolkit.cli.archives import check_output, write_archive
 from toolkit.cli.command import command, repeated
 from toolkit.cli.containers import print_lines
 from toolkit.cli.output import escape, say
 from toolkit.cli.references import split_tag
-from toolkit.errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 
 @command("diff")
@@ -35,23 +28,8 @@ def diff(access: EngineAccess, container: str) -> None:
 @pass_access
 def export(access: EngineAccess, container: str, output: str) -> None:
     """Write a container's whole tree as a tar."""
-    if not output and sys.stdout.isatty():
-        raise InvalidRequestError("cowardly refusing to save to a terminal: use -o, or redirect")
-    chunks = access.client.containers.export(container)
-    with ExitStack() as undo:
-        target = _opened(output, undo)
-        for chunk in chunks:
-            target.write(chunk)
-        target.flush()
-
-
-def _opened(output: str, undo: ExitStack) -> BinaryIO:
-    if not output:
-        return sys.stdout.buffer
-    try:
-        return undo.enter_context(open(output, "wb"))  # noqa: PTH123  # pathlib costs an import
-    except OSError as error:
-        raise InvalidRequestError(f"{output}: {error.strerror}") from error
+    check_output(output)
+    write_archive(output, access.client.containers.export(container))
 
 
 @command("commit")

@@ -19,3 +19,14 @@ def with_tag(text: str) -> str:
     """Return an image's name with the tag that it has by default."""
     name, tag = split_tag(text)
     return text if tag else f"{name}:latest"
+
+
+def canonical(name: str, tag: str) -> str:
+    """Return an image's full name: with its registry, and with its tag if there is one."""
+    first, slash, _ = name.partition("/")
+    if not slash:
+        name = f"docker.io/library/{name}"
+    elif first != "localhost" and not {".", ":"}.intersection(first):
+        name = f"docker.io/{name}"
+    mark = "@" if ":" in tag else ":"
+    return f"{name}{mark}{tag}" if tag else name

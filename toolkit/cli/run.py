@@ -8,6 +8,7 @@ neither the first byte nor the exit code can be missed.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -160,12 +161,16 @@ def _create(client: Client, body: Mapping[str, Any], options: Mapping[str, Any])
 
 
 def _pull(client: Client, image: str, options: Mapping[str, Any]) -> None:
+    from toolkit.cli.progress import show_progress  # noqa: PLC0415  # rarely needed
+    from toolkit.cli.registry import login_for  # noqa: PLC0415  # as above
+
     name, tag = split_tag(with_tag(image))
-    for progress in client.images.pull(name, tag, platform=options["platform"]):
-        detail = progress.get("progressDetail")
-        if not options["quiet"] and not detail and (status := progress.get("status")):
-            layer = progress.get("id", "")
-            warn(f"{layer}: {status}" if layer else status)
+    messages = client.images.pull(name, tag, platform=options["platform"], login=login_for(name))
+    if options["quiet"]:
+        for _ in messages:  # failures are raised
+            pass
+    else:
+        show_progress(messages, out=sys.stderr)
 
 
 class _IdFile:

@@ -19,6 +19,7 @@ from toolkit.client.host import parse_host, resolve_host
 from toolkit.client.images import Images
 from toolkit.client.jsonstream import Document, decode_objects
 from toolkit.client.query import Query, encode_query
+from toolkit.client.registries import Registries
 from toolkit.client.system import System
 from toolkit.client.volumes import Volumes
 from toolkit.client.wire import (
@@ -123,7 +124,7 @@ class Client:
 
     Attributes:
         host: The engine's address.
-        containers, execs, images, system, volumes: The verbs.
+        containers, execs, images, registries, system, volumes: The verbs.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Client:
         self.containers = Containers(self)
         self.execs = Execs(self)
         self.images = Images(self)
+        self.registries = Registries(self)
         self.system = System(self)
         self.volumes = Volumes(self)
 

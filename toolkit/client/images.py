@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from toolkit.client.jsonstream import Document, check_progress
 from toolkit.client.query import QueryValue, quote
+from toolkit.client.registries import auth_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,15 +66,44 @@ class Images:
             image_id = str(progress.get("status", image_id))
         return image_id
 
-    def pull(self, name: str, tag: str, *, platform: str = "") -> Iterator[Document]:
-        """Fetch an image from its registry; return the progress.
+    def pull(
+        self, name: str, tag: str, *, platform: str = "", login: Mapping[str, str] | None = None
+    ) -> Iterator[Document]:
+        """Fetch an image from its registry, without a tag all of them; return the progress.
 
         Raises:
             StreamError: The registry did not give it.
         """
-        query = {"fromImage": name, "tag": tag, "platform": platform or None}
-        answer = self._client.request("POST", "/images/create", query=query)
+        query = {"fromImage": name, "tag": tag or None, "platform": platform or None}
+        headers = auth_header(login)
+        answer = self._client.request("POST", "/images/create", query=query, headers=headers)
         return _progress(answer)
+
+    def push(
+        self, name: str, tag: str, *, login: Mapping[str, str] | None = None
+    ) -> Iterator[Document]:
+        """Send an image to its registry, without a tag all of them; return the progress.
+
+        Raises:
+            StreamError: The registry did not take it.
+        """
+        path = f"/images/{quote(name)}/push"
+        query = {"tag": tag or None}
+        headers = auth_header(login)
+        return _progress(self._client.request("POST", path, query=query, headers=headers))
+
+    def load(self, stream: BinaryIO, *, quiet: bool = False) -> Iterator[Document]:
+        """Take over the images of an archive; return the progress.
+
+        Raises:
+            StreamError: Something in it cannot be used.
+        """
+        query = {"quiet": quiet}
+        return _progress(self._client.request("POST", "/images/load", query=query, upload=stream))
+
+    def save(self, references: Sequence[str]) -> Response:
+        """Return an archive of images; iterate over the answer for its bytes."""
+        return self._client.request("GET", "/images/get", query={"names": references})
 
     def history(self, reference: str) -> Documents:
         """Return the steps that it was made in, newest first."""

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from toolkit.engine.ports import Parts
 from toolkit.engine.seccomp_choice import read_profile
 from toolkit.errors import KernelFeatureMissingError
+from toolkit.images.archive_load import ImageArchives
+from toolkit.images.registry.registries import Registries
+from toolkit.images.registry.settings import RegistrySettings
 from toolkit.images.store import ImageStore
 from toolkit.kernel.cgroups import CgroupHost
 from toolkit.kernel.seccomp import is_available
@@ -33,14 +36,27 @@ def real_parts(instance: Instance) -> Parts:
         KernelFeatureMissingError: The kernel lacks something that nothing works without.
     """
     layers = LayerStore(instance.data_dir, instance.storage_driver)
+    images = ImageStore(instance.data_dir, layers)
     filters = FilterPrograms(instance)
     return Parts(
         supervisor=Supervisor(instance),
         layers=layers,
-        images=ImageStore(instance.data_dir, layers),
+        images=images,
+        archives=ImageArchives(instance.data_dir, images, layers),
+        registries=Registries(instance.data_dir, images, layers, registry_settings(instance)),
         cgroups=CgroupHost.detect(),
         boot_id=read_boot_id(),
         seccomp_program=filters.path_for,
+    )
+
+
+def registry_settings(instance: Instance) -> RegistrySettings:
+    """Return how an instance reaches registries; proxies are the environment's."""
+    return RegistrySettings(
+        insecure=instance.insecure_registries,
+        mirrors=instance.registry_mirrors,
+        certs_dir=instance.registry_certs_dir,
+        environ=dict(os.environ),
     )
 
 

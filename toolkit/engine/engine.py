@@ -24,6 +24,7 @@ from toolkit.engine.limits import HostLimits
 from toolkit.engine.lock import InstanceLock
 from toolkit.engine.recovery import recover, restart_by_policy
 from toolkit.engine.store import Store
+from toolkit.engine.transfers import TransferUseCases
 from toolkit.engine.volume_cases import VolumeUseCases
 from toolkit.engine.volumes import VolumeDirectories
 from toolkit.engine.waiters import WaitingClients
@@ -64,6 +65,7 @@ class Engine:
         self._opened: EngineContext | None = None
         self._execs: ExecSessions | None = None
         self._images: ImageUseCases | None = None
+        self._transfers: TransferUseCases | None = None
         self._volumes: VolumeUseCases | None = None
 
     async def open(self) -> None:
@@ -82,6 +84,7 @@ class Engine:
             lock = InstanceLock.acquire(instance.run_dir / LOCK_NAME)
             undo.callback(lock.release)
             parts = await asyncio.to_thread(self._make_parts, instance)
+            undo.callback(parts.registries.close)
             store = Store(instance.data_dir / STORE_NAME)
             undo.push_async_callback(store.close)
             contents = await store.open(parts.boot_id)
@@ -95,6 +98,7 @@ class Engine:
             self._opened, self._undo = context, undo.pop_all()
         self._execs = ExecSessions(context)
         self._images = ImageUseCases(context)
+        self._transfers = TransferUseCases(context)
         self._volumes = VolumeUseCases(context)
         restart_by_policy(context)
 
@@ -164,6 +168,13 @@ class Engine:
         if self._images is None:
             raise ToolkitError("the engine is not open")
         return self._images
+
+    @property
+    def transfers(self) -> TransferUseCases:
+        """How images come and go."""
+        if self._transfers is None:
+            raise ToolkitError("the engine is not open")
+        return self._transfers
 
     @property
     def volumes(self) -> VolumeUseCases:

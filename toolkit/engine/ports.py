@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from toolkit.images.archive_load import ImageArchives
+    from toolkit.images.registry.registries import Registries
     from toolkit.images.store import ImageStore
     from toolkit.kernel.cgroup_stats import CgroupStats
     from toolkit.runtime.protocol import AttachClient, ExitStatus
@@ -178,6 +180,8 @@ class Parts:
     supervisor: Supervisor
     layers: Layers
     images: ImageStore
+    archives: ImageArchives
+    registries: Registries
     cgroups: Cgroups
     boot_id: str
     seccomp_program: Callable[[frozenset[str], str], str]

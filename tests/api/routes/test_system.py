@@ -91,10 +91,8 @@ def test_an_unknown_network_is_404(api: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "target"),
     [
-        ("POST", "/auth"),
         ("POST", "/build"),
-        ("GET", "/images/search"),
-        ("POST", "/images/a/push"),
+        ("POST", "/networks/create"),
     ],
 )
 def test_what_is_not_there_yet_says_so(api: Any, method: str, target: str) -> None:

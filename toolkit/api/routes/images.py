@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from toolkit.api.changes import config_of_changes
 from toolkit.api.filters import PRUNE_FILTERS, has_labels, reference_test, until_ns
 from toolkit.api.render_image import history, inspect_object, labels_of, list_entry
-from toolkit.api.request import BodyFile, Response, json_response
+from toolkit.api.request import Response, json_response
+from toolkit.api.routes import transfers
 from toolkit.api.routes.unavailable import NotAvailableError
 from toolkit.errors import ConflictError, InvalidRequestError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import BinaryIO
 
     from toolkit.api.facade import EngineFacade
     from toolkit.api.query import FilterTerms
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from toolkit.images.image import Image
 
 _FILTERS = frozenset({"reference", "dangling", "label", "before", "since", "until"})
-_BUFFER_BYTES = 1024 * 1024
 _MOST_ANCESTORS = 127
 _TRUE = frozenset({"true", "1"})
 
@@ -88,23 +85,19 @@ async def show_history(engine: EngineFacade, request: Request) -> Response:
     return json_response(history(image, ancestors))
 
 
-async def create(engine: EngineFacade, request: Request) -> Response:
-    """Serve ``POST /images/create``: import from the body; pulling is not there yet."""
+async def create(engine: EngineFacade, request: Request) -> Response | None:
+    """Serve ``POST /images/create``: pull, or import from the body."""
     query = request.query
     source = query.text("fromSrc")
-    if query.text("fromImage") or not source:
-        raise NotAvailableError(
-            "pulling is not available yet: load or import an image, "
-            "or run 'toolkit image bootstrap busybox'"
-        )
+    if query.text("fromImage"):
+        await transfers.pull(engine, request)
+        return None
     if source != "-":
         raise NotAvailableError(
             "importing from a URL is not available yet: fetch it and import the file ('-')"
         )
-    loop = asyncio.get_running_loop()
-    stream = io.BufferedReader(BodyFile(request.wire, loop), _BUFFER_BYTES)
     image = await engine.images.import_(
-        cast("BinaryIO", stream),
+        transfers.archive_of(request),
         reference=_imported_name(query.text("repo"), query.text("tag")),
         config=config_of_changes(query.texts("changes")),
         message=query.text("message") or "Imported from -",

@@ -34,7 +34,7 @@ from toolkit.images.registry.settings import DEFAULT_DOMAIN, Endpoint, endpoints
 from toolkit.images.registry.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from toolkit.images.image import Image
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+_INDEX: Final = "index.docker.io"
 _DENIED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
 _REFUSALS: Final = frozenset({"NAME_UNKNOWN", "DENIED", "UNAUTHORIZED"})
@@ -64,6 +65,17 @@ class RemoteImage:
     media_type: str
     size: int
     platforms: tuple[Platform, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRepository:
+    """What a search found."""
+
+    name: str
+    description: str = ""
+    star_count: int = 0
+    is_official: bool = False
+    is_automated: bool = False
 
 
 class Registries:
@@ -202,6 +214,37 @@ class Registries:
             platforms=platforms,
         )
 
+    def search(
+        self, term: str, *, limit: int, credentials: Credentials = NOBODY
+    ) -> list[FoundRepository]:
+        """Return the repositories that a registry finds for ``[host/]term``.
+
+        A registry without a search of its own is asked for all of its repositories.
+
+        Raises:
+            InvalidReferenceError: There is no term, or it names a scheme.
+            RegistryError: The registry cannot be reached, or shows nothing.
+        """
+        if "://" in term or not term.strip():
+            raise InvalidReferenceError(f"invalid search term {term!r}: use [HOST/]TERM")
+        host, slash, rest = term.partition("/")
+        is_named = slash and (host == "localhost" or {".", ":"}.intersection(host))
+        domain, words = (host, rest) if is_named else (_INDEX, term)
+
+        def ask(endpoint: Endpoint) -> list[FoundRepository]:
+            scope = "registry:catalog:*"
+            session = Session(self._transport, endpoint, "", credentials, scope=scope)
+            try:
+                return [_found(one) for one in session.search(words, limit=limit)][:limit]
+            except RegistryAnswerError as error:
+                if error.answered != _NOT_FOUND or domain == _INDEX:
+                    raise
+            session.check()
+            names = [name for name in session.repositories() if words in name]
+            return [FoundRepository(name=f"{domain}/{name}") for name in names[:limit]]
+
+        return self._at_first(domain, ask, push=True)
+
     def _pull_one(  # noqa: PLR0917 - the whole of one pull
         self,
         session: Session,
@@ -318,6 +361,18 @@ def _worded(reference: Reference, *, is_push: bool = False) -> Iterator[None]:
                 f"manifest for {reference.familiar} not found: {error.reason}"
             ) from error
         raise
+
+
+def _found(entry: Mapping[str, object]) -> FoundRepository:
+    """Return one finding; what is not of its type is left out."""
+    stars = entry.get("star_count")
+    return FoundRepository(
+        name=str(entry.get("name", "")),
+        description=str(entry.get("description") or ""),
+        star_count=stars if isinstance(stars, int) else 0,
+        is_official=entry.get("is_official") is True,
+        is_automated=entry.get("is_automated") is True,
+    )
 
 
 def _domain_of(server: str) -> str:

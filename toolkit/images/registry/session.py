@@ -43,7 +43,7 @@ _PARTIAL: Final = 206
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 _MOST_PAGES: Final = 100
-_MOST_TAGS: Final = 10_000
+_MOST_NAMES: Final = 10_000
 _SHOWN: Final = 300
 _NEXT_PAGE: Final = re.compile(r'\s*<([^<>]*)>\s*;\s*rel="?next"?')
 
@@ -76,11 +76,13 @@ class Session:
     path: str
     credentials: Credentials
     actions: str = "pull"
+    scope: str = ""  # instead of the repository's
 
     def __post_init__(self) -> None:
         self.authorizer = Authorizer(self.transport, self.endpoint.url, self.credentials)
         self.stop = threading.Event()
-        self._scopes = [f"repository:{self.path}:{self.actions}"] if self.path else []
+        own = f"repository:{self.path}:{self.actions}" if self.path else ""
+        self._scopes = [scope] if (scope := self.scope or own) else []
 
     def check(self) -> None:
         """Find out whether a registry of version 2 is there, and what it wants to know of us.
@@ -150,14 +152,26 @@ class Session:
 
     def tags(self) -> list[str]:
         """Return all tags, page by page; what no tag can be is left out."""
-        url = f"{self.endpoint.url}/v2/{self.path}/tags/list"
-        found: list[str] = []
-        for _ in range(_MOST_PAGES):
-            page, url = self._tag_page(url)
-            found += page
-            if not url or len(found) > _MOST_TAGS:
-                break
-        return found[:_MOST_TAGS]
+        tags = self._pages(f"{self.endpoint.url}/v2/{self.path}/tags/list", "tags")
+        return [tag for tag in tags if _is_tag(tag)]
+
+    def repositories(self) -> list[str]:
+        """Return the paths of all repositories that the registry shows."""
+        return self._pages(f"{self.endpoint.url}/v2/_catalog", "repositories")
+
+    def search(self, term: str, *, limit: int) -> list[Mapping[str, object]]:
+        """Return what the registry's own search finds, as a registry of version 1 has it."""
+        query = urlencode({"q": term, "n": limit})
+        size = self.transport.settings.most_answer_bytes
+        basic = self.credentials.basic
+        headers = {"Authorization": basic} if basic else {}
+
+        with self._send("GET", f"{self.endpoint.url}/v1/search?{query}", headers=headers) as answer:
+            if answer.status != _OK:
+                raise self._refusal(answer)
+            document = parse_object(answer.body(size), "the answer", limit_bytes=size)
+        found = document.get("results")
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     def start_upload(self, *, mount: str = "", origin: str = "") -> str:
         """Begin an upload and return where to; empty if *mount* could be taken from *origin*."""
@@ -209,8 +223,18 @@ class Session:
         """Return what *attempt* returns, made again while it fails for the moment."""
         return retried(self.transport.settings, self.stop, attempt)
 
-    def _tag_page(self, url: str) -> tuple[list[str], str]:
-        """Return the tags of one page, and where the next one is."""
+    def _pages(self, url: str, key: str) -> list[str]:
+        """Return the texts of a list that comes in pages."""
+        found: list[str] = []
+        for _ in range(_MOST_PAGES):
+            page, url = self._page(url, key)
+            found += page
+            if not url or len(found) > _MOST_NAMES:
+                break
+        return found[:_MOST_NAMES]
+
+    def _page(self, url: str, key: str) -> tuple[list[str], str]:
+        """Return the texts of one page, and where the next one is."""
         limit = self.transport.settings.most_manifest_bytes
 
         def attempt() -> tuple[bytes, str]:
@@ -218,14 +242,14 @@ class Session:
                 return answer.body(limit), answer.headers.get("Link", "")
 
         content, link = self.retried(attempt)
-        tags = parse_object(content, "the list of tags", limit_bytes=limit).get("tags") or []
-        if not isinstance(tags, list):
-            raise InvalidImageError("the list of tags is no list")
+        names = parse_object(content, f"the list of {key}", limit_bytes=limit).get(key) or []
+        if not isinstance(names, list):
+            raise InvalidImageError(f"the list of {key} is no list")
         match = _NEXT_PAGE.match(link[: _SHOWN * 10])
         following = joined_url(url, match[1]) if match else ""
         if following and not self._is_own(following):
             raise RegistryError(f"{url}: the next page is at another host")
-        return [tag for tag in tags if isinstance(tag, str) and _is_tag(tag)], following
+        return [name for name in names if isinstance(name, str)], following
 
     def _ask(
         self,
