@@ -40,3 +40,10 @@ def test_bench_passes_its_options_on() -> None:
     one, many = suites.bench_commands(rounds=7, peers="ours,runc", quick=True)
     assert one[2:] == ["bench.one", "--rounds", "7", "--quick", "--peers", "ours,runc"]
     assert many[2:] == ["bench.many", "--quick", "--peers", "ours,runc"]
+
+
+def test_unit_tests_get_two_workers_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    unit, real = suites.test_commands(suites.Selection(), unit_only=False)
+    assert unit[unit.index("-n") + 1] == "6"
+    assert real[real.index("-n") + 1] == "auto"
