@@ -403,7 +403,35 @@ class EngineUnreachableError(ToolkitError):
 
 
 class NotReadyError(ToolkitError):
-    """A container did not become ready in time."""
+    """A container did not become ready in time, or ended instead.
+
+    Attributes:
+        condition: What was awaited.
+        waited_seconds: For how long.
+        state: The container's state then, one of docker's words; empty if unknown.
+        ended_with: Exit code of its program; None while it runs.
+        is_oom_killed: Whether the kernel killed it for its memory.
+        log_tail: The last lines that it wrote.
+    """
+
+    def __init__(  # the facts of the moment, by name
+        self,
+        message: str,
+        *,
+        condition: str = "",
+        waited_seconds: float = 0.0,
+        state: str = "",
+        ended_with: int | None = None,
+        is_oom_killed: bool = False,
+        log_tail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.condition = condition
+        self.waited_seconds = waited_seconds
+        self.state = state
+        self.ended_with = ended_with
+        self.is_oom_killed = is_oom_killed
+        self.log_tail = log_tail
 
 
 class MachineError(ToolkitError):

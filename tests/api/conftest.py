@@ -34,6 +34,8 @@ from toolkit.engine.model import (
     ExecSpec,
     State,
 )
+from toolkit.engine.ownership import Removed
+from toolkit.engine.readiness import Heard
 from toolkit.engine.tree import PathStat
 from toolkit.engine.volumes import Volume, VolumeDirectories
 from toolkit.errors import (
@@ -41,6 +43,7 @@ from toolkit.errors import (
     ContainerNotFoundError,
     ExecNotFoundError,
     ImageNotFoundError,
+    InvalidRequestError,
     NotModifiedError,
 )
 from toolkit.images.image import Image, ImageId
@@ -318,6 +321,56 @@ class FakeVolumes:
         return names, 7
 
 
+class FakeSessions:
+    """Sessions that are noted, and their connections with a word closed."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[str, str]] = []
+
+    def check_name(self, name: str) -> str:
+        if not name:
+            raise InvalidRequestError("no name")
+        return name
+
+    def check_free(self, name: str) -> str:
+        if ("session", name) in self.held:
+            raise ConflictError("open already")
+        return self.check_name(name)
+
+    def hold_session(self, name: str, fd: int, pending: bytes) -> None:
+        self._hold("session", name, fd, pending)
+
+    def hold_lease(self, name: str, fd: int, pending: bytes) -> None:
+        self._hold("lease", name, fd, pending)
+
+    def _hold(self, kind: str, name: str, fd: int, pending: bytes) -> None:
+        self.held.append((kind, name))
+        os.write(fd, b"held:" + pending)
+        os.close(fd)
+
+    async def prune(self) -> Removed:
+        return Removed(containers=["c" * 64])
+
+
+class FakeReadiness:
+    """Says that somebody listens on 8080."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def begin_listening(
+        self, reference: str, port: int, *, protocol: str, timeout_seconds: float
+    ) -> Coroutine[Any, Any, Heard]:
+        self.asked.append((reference, port, protocol, timeout_seconds))
+        is_listening = port == 8080
+
+        async def answer() -> Heard:
+            reason = "" if is_listening else "nobody"
+            return Heard(is_listening=is_listening, waited_seconds=0.5, reason=reason)
+
+        return answer()
+
+
 class FakeEngine:
     """An engine of the facade's shape."""
 
@@ -327,9 +380,11 @@ class FakeEngine:
         self.images = FakeImages()
         self.transfers = FakeTransfers()
         self.volumes = FakeVolumes(data_dir)
+        self.sessions = FakeSessions()
+        self.readiness = FakeReadiness()
         self.made: list[tuple[ContainerSpec, str]] = []
         self.all: list[FakeContainer] = []
-        self.sessions: dict[str, FakeExec] = {}
+        self.execs: dict[str, FakeExec] = {}
 
     async def create_container(
         self, spec: ContainerSpec, name: str
@@ -354,12 +409,12 @@ class FakeEngine:
     async def create_exec(self, reference: str, spec: ExecSpec) -> ExecId:
         container = await self.container(reference)
         exec_id = ExecId("e" * 64)
-        self.sessions[exec_id] = FakeExec(spec, container.record.id)
+        self.execs[exec_id] = FakeExec(spec, container.record.id)
         return exec_id
 
     async def exec(self, reference: str) -> FakeExec:
         try:
-            return self.sessions[reference]
+            return self.execs[reference]
         except KeyError:
             raise ExecNotFoundError(reference) from None
 

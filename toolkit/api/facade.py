@@ -7,11 +7,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Mapping,
+        Sequence,
+    )
 
     from toolkit.config import Instance
     from toolkit.engine.commit import CommitOptions
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
         Limits,
         RestartPolicy,
     )
+    from toolkit.engine.ownership import Removed
+    from toolkit.engine.readiness import Heard
     from toolkit.engine.tree import CopyOptions, PathStat
     from toolkit.engine.volumes import Volume
     from toolkit.engine.waiters import WaitResult
@@ -249,6 +258,39 @@ class Events(Protocol):
         """Listen."""
 
 
+class Sessions(Protocol):
+    """Who holds what, by connection."""
+
+    def check_name(self, name: str) -> str:
+        """Return a name; InvalidRequestError when it is none."""
+
+    def check_free(self, name: str) -> str:
+        """Return the name of a session that nobody has open; ConflictError."""
+
+    def hold_session(self, name: str, fd: int, pending: bytes) -> None:
+        """Hold a session while the connection stands; the descriptor is the engine's."""
+
+    def hold_lease(self, name: str, fd: int, pending: bytes) -> None:
+        """Hold a lease while the connection stands; the descriptor is the engine's."""
+
+    async def prune(self) -> Removed:
+        """Remove what nobody holds, and what was kept."""
+
+
+class Readiness(Protocol):
+    """When a container is ready to be talked to."""
+
+    async def begin_listening(
+        self,
+        reference: str,
+        port: int,
+        *,
+        protocol: Literal["tcp", "udp"],
+        timeout_seconds: float,
+    ) -> Awaitable[Heard]:
+        """Return a wait until somebody listens; NotRunningError when nobody can."""
+
+
 class EngineFacade(Protocol):
     """The engine."""
 
@@ -271,6 +313,14 @@ class EngineFacade(Protocol):
     @property
     def volumes(self) -> Volumes:
         """The volumes."""
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who holds what."""
+
+    @property
+    def readiness(self) -> Readiness:
+        """When a container is ready."""
 
     async def create_container(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:
         """Make a container; also warnings."""

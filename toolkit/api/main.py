@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.config import Instance
+    from toolkit.engine.engine import Engine
 
 _log = logging.getLogger(__name__)
 
@@ -39,14 +40,23 @@ class NotRootError(HostError):
         super().__init__("the engine needs root: start it with sudo")
 
 
-def run_engine(instance: Instance, *, log_level: str = "info") -> int:
+def run_engine(
+    instance: Instance, *, log_level: str = "info", idle_seconds: float | None = None
+) -> int:
     """Run an instance's engine until it is told to stop; return the exit code.
 
     What goes wrong on the way is one line on the standard error.
+
+    Args:
+        instance: Whose engine.
+        log_level: Least important messages to log.
+        idle_seconds: End when nobody has held a session for so long, and take away
+            what the instance has on this host but its data. None: go on for ever,
+            and leave everything to the next engine.
     """
     try:
         _prepare(log_level)
-        return asyncio.run(_serve(instance, os.environ))
+        return asyncio.run(_serve(instance, os.environ, idle_seconds))
     except ToolkitError as error:
         hint = f" {error.hint}" if error.hint else ""
         sys.stderr.write(f"toolkit engine: {error}.{hint}\n")
@@ -77,14 +87,14 @@ def _allow_most_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(instance: Instance, environ: Mapping[str, str]) -> int:
-    """Serve until a signal comes."""
+async def _serve(instance: Instance, environ: Mapping[str, str], idle_seconds: float | None) -> int:
+    """Serve until a signal comes, or nobody needs it any more."""
     from toolkit.engine.engine import Engine  # noqa: PLC0415 - after the checks: it loads a lot
 
     stopping = _catch_signals()
     engine = Engine(instance)
     async with contextlib.AsyncExitStack() as undo:
-        undo.push_async_callback(engine.close)
+        undo.push_async_callback(engine.close if idle_seconds is None else engine.retire)
         await engine.open()
         admit_group(instance.run_dir)
         passed = passed_socket(environ, os.getpid())
@@ -96,10 +106,25 @@ async def _serve(instance: Instance, environ: Mapping[str, str]) -> int:
         undo.push_async_callback(server.close, _GRACE_SECONDS)
         _log.info("instance %s listens on %s", instance.name, instance.socket_path)
         notify(environ, "READY=1")
+        if idle_seconds is not None:
+            undo.callback(_end_when_idle(engine, idle_seconds, stopping).cancel)
         await stopping.wait()
         notify(environ, "STOPPING=1")
         _log.info("stopping; containers keep running")
     return 0
+
+
+def _end_when_idle(
+    engine: Engine, idle_seconds: float, stopping: asyncio.Event
+) -> asyncio.Task[None]:
+    """Return a task that stops the engine when nobody needs it any more."""
+
+    async def watch() -> None:
+        await engine.unused(idle_seconds)
+        _log.info("nobody has held a session for %g s", idle_seconds)
+        stopping.set()
+
+    return asyncio.get_running_loop().create_task(watch())
 
 
 def _catch_signals() -> asyncio.Event:

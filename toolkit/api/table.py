@@ -10,6 +10,7 @@ from toolkit.api.routes import (
     archives,
     containers,
     execs,
+    extensions,
     images,
     networks,
     processes,
@@ -55,6 +56,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     post("/containers/{name}/attach", streams.attach),
     post("/containers/{name}/wait", streams.wait, cancels=True),
     post("/containers/{name}/exec", execs.create),
+    get("/containers/{name}/listening", extensions.wait_listening),
     delete("/containers/{name:*}", containers.remove),
     # execs
     post("/exec/{name}/start", execs.start),
@@ -85,4 +87,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     post("/volumes/prune", volumes.prune),
     get("/volumes/{name}", volumes.inspect),
     delete("/volumes/{name}", volumes.remove),
+    # beyond docker
+    get("/toolkit", extensions.describe),
+    post("/toolkit/sessions", extensions.open_session),
+    post("/toolkit/sessions/prune", extensions.prune_sessions),
+    post("/toolkit/leases", extensions.open_lease),
 )

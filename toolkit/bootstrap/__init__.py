@@ -12,6 +12,8 @@ from toolkit.bootstrap.busybox import BUSYBOX_CHANGES, find_static_busybox, pack
 from toolkit.bootstrap.debian import DEBIAN_CHANGES, debian_root
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from toolkit.client import Client
 
 IMAGE_KINDS: Final = ("busybox", "debian")
@@ -19,10 +21,26 @@ IMAGE_KINDS: Final = ("busybox", "debian")
 __all__ = ["IMAGE_KINDS", "bootstrap_image"]
 
 
-def bootstrap_image(
-    client: Client, kind: str, *, reference: str = "", suite: str = "", mirror: str = ""
+def bootstrap_image(  # what can be said about an image, by name
+    client: Client,
+    kind: str,
+    *,
+    reference: str = "",
+    suite: str = "",
+    mirror: str = "",
+    packages: Sequence[str] = (),
+    changes: Sequence[str] = (),
 ) -> str:
     """Build an image of a kind, give it to the engine, and return its id.
+
+    Args:
+        client: The engine.
+        kind: ``busybox`` or ``debian``.
+        reference: Its name; the kind's without.
+        suite: Debian's release; this machine's without.
+        mirror: Where packages come from.
+        packages: Debian packages beside the minimal system.
+        changes: Dockerfile lines over the kind's own configuration.
 
     Raises:
         ToolchainMissingError: The program that it is made with is not installed.
@@ -32,9 +50,12 @@ def bootstrap_image(
     if kind == "busybox":
         with packed_busybox_root(find_static_busybox()) as archive:
             return client.images.import_tar(
-                archive, reference=name, message="busybox", changes=BUSYBOX_CHANGES
+                archive, reference=name, message="busybox", changes=[*BUSYBOX_CHANGES, *changes]
             )
-    with debian_root(suite=suite, mirror=mirror) as archive:
+    with debian_root(suite=suite, mirror=mirror, packages=packages) as archive:
         return client.images.import_tar(
-            archive, reference=name, message=f"debian {suite}".strip(), changes=DEBIAN_CHANGES
+            archive,
+            reference=name,
+            message=f"debian {suite}".strip(),
+            changes=[*DEBIAN_CHANGES, *changes],
         )

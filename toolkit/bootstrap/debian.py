@@ -22,9 +22,13 @@ DEBIAN_CHANGES: Final = (
 _FALLBACK_SUITE: Final = "stable"
 
 
-def debian_command(program: str, *, suite: str, mirror: str) -> list[str]:
+def debian_command(
+    program: str, *, suite: str, mirror: str, packages: Sequence[str] = ()
+) -> list[str]:
     """Return the words that make mmdebstrap write a root file system to standard output."""
-    words = [program, "--quiet", "--variant=minbase", "--format=tar", suite, "-"]
+    words = [program, "--quiet", "--variant=minbase", "--format=tar"]
+    words += [f"--include={','.join(packages)}"] if packages else []
+    words += [suite, "-"]
     return [*words, mirror] if mirror else words
 
 
@@ -42,9 +46,19 @@ def host_suite(os_release: Path = Path("/etc/os-release")) -> str:
 
 @contextmanager
 def debian_root(
-    *, suite: str = "", mirror: str = "", program: str = "mmdebstrap"
+    *,
+    suite: str = "",
+    mirror: str = "",
+    packages: Sequence[str] = (),
+    program: str = "mmdebstrap",
 ) -> Iterator[BinaryIO]:
     """Give the archive of a Debian root file system while it is built.
+
+    Args:
+        suite: Debian's release; this machine's without.
+        mirror: Where packages come from; mmdebstrap's own choice without.
+        packages: What it has beside the minimal system.
+        program: Name of mmdebstrap.
 
     Raises:
         DebootstrapMissingError: mmdebstrap is not installed.
@@ -54,7 +68,7 @@ def debian_root(
     found = shutil.which(program)
     if not found:
         raise DebootstrapMissingError("mmdebstrap is not installed")
-    words = debian_command(found, suite=suite or host_suite(), mirror=mirror)
+    words = debian_command(found, suite=suite or host_suite(), mirror=mirror, packages=packages)
     with tempfile.TemporaryFile() as errors, _Building(words, errors) as building:
         yield building  # type: ignore[misc]  # all that an upload uses is read()
 

@@ -47,6 +47,13 @@ class EngineExtraMissingError(HostError):
 @click.option("--registry-certs", default="", help="Directory of HOST:PORT/ca.crt.")
 @click.option("--socket", "socket_path", default="", help="Path to listen on.")
 @click.option(
+    "--until-idle",
+    type=click.FloatRange(min=0),
+    default=None,
+    metavar="SECONDS",
+    help="End when nobody has held a session for so long; leave nothing but data.",
+)
+@click.option(
     "--log-level",
     default="info",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -57,6 +64,7 @@ def engine(
     backend: str,
     *,
     socket_path: str,
+    until_idle: float | None,
     log_level: str,
     **settings: str | tuple[str, ...],
 ) -> int:
@@ -68,7 +76,7 @@ def engine(
 
     chosen = {variable: _joined(settings[flag]) for flag, variable in _VARIABLES.items()}
     instance = chosen_instance(name, backend, socket_path, chosen)
-    return run_engine(instance, log_level=log_level)
+    return run_engine(instance, log_level=log_level, idle_seconds=until_idle)
 
 
 def _joined(value: str | tuple[str, ...]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 from toolkit import __version__
 from toolkit.client.containers import Containers, Execs
 from toolkit.client.errors import ApiError
+from toolkit.client.extensions import Extensions
 from toolkit.client.host import parse_host, resolve_host
 from toolkit.client.images import Images
 from toolkit.client.jsonstream import Document, decode_objects
@@ -91,6 +92,15 @@ class Response:
         with self:
             yield from decode_objects(self._chunks)
 
+    def fileno(self) -> int:
+        """Return the connection's descriptor, for `select`; look at `has_data` first."""
+        return self._connection.fileno()
+
+    @property
+    def has_data(self) -> bool:
+        """Whether something of the body is here already."""
+        return self._connection.has_data
+
     def close(self) -> None:
         """Drop what was not read, and the connection with it."""
         if not self._is_done:
@@ -124,7 +134,7 @@ class Client:
 
     Attributes:
         host: The engine's address.
-        containers, execs, images, registries, system, volumes: The verbs.
+        containers, execs, extensions, images, registries, system, volumes: The verbs.
     """
 
     def __init__(
@@ -142,6 +152,7 @@ class Client:
         self._idle: deque[Connection] = deque()
         self.containers = Containers(self)
         self.execs = Execs(self)
+        self.extensions = Extensions(self)
         self.images = Images(self)
         self.registries = Registries(self)
         self.system = System(self)

@@ -44,6 +44,15 @@ class PendingExit:
     def __init__(self, answer: Response) -> None:
         self._answer = answer
 
+    def fileno(self) -> int:
+        """Return what is readable when the program has ended, for `select`."""
+        return self._answer.fileno()
+
+    @property
+    def has_data(self) -> bool:
+        """Whether it is there already, where `select` does not see it."""
+        return self._answer.has_data
+
     def result(self) -> Exit:
         """Wait for the end.
 

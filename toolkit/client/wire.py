@@ -67,6 +67,15 @@ class Connection:
         """Close it; a second call does nothing."""
         self._socket.close()
 
+    def fileno(self) -> int:
+        """Return the descriptor, for `select`."""
+        return self._socket.fileno()
+
+    @property
+    def has_data(self) -> bool:
+        """Whether something that came waits here to be read, where `select` does not see it."""
+        return bool(self._buffer)
+
     @property
     def is_idle(self) -> bool:
         """Whether it still stands and nothing unasked has come: then it can be used again."""

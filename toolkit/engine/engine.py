@@ -22,7 +22,11 @@ from toolkit.engine.images import ImageUseCases
 from toolkit.engine.info import EngineInfo, collect_info
 from toolkit.engine.limits import HostLimits
 from toolkit.engine.lock import InstanceLock
+from toolkit.engine.ownership import Ownership
+from toolkit.engine.readiness import Readiness
 from toolkit.engine.recovery import recover, restart_by_policy
+from toolkit.engine.retirement import clear_host
+from toolkit.engine.sessions import Sessions
 from toolkit.engine.store import Store
 from toolkit.engine.transfers import TransferUseCases
 from toolkit.engine.volume_cases import VolumeUseCases
@@ -67,6 +71,7 @@ class Engine:
         self._images: ImageUseCases | None = None
         self._transfers: TransferUseCases | None = None
         self._volumes: VolumeUseCases | None = None
+        self._sessions_held: Sessions | None = None
 
     async def open(self) -> None:
         """Take the instance, find its containers again, and begin to serve.
@@ -101,12 +106,17 @@ class Engine:
         self._transfers = TransferUseCases(context)
         self._volumes = VolumeUseCases(context)
         restart_by_policy(context)
+        ownership = Ownership(context, images=self._images, volumes=self._volumes)
+        self._sessions_held = Sessions(ownership)
+        self._sessions_held.expect_back(await ownership.owners())
 
     async def close(self) -> None:
         """Give the instance up; containers go on. A second call does nothing."""
         context, self._opened = self._opened, None
         if context is None:
             return
+        if self._sessions_held is not None:
+            await self._sessions_held.close()
         if self._execs is not None:
             self._execs.close()
         for container in context.index.newest_first():
@@ -117,6 +127,22 @@ class Engine:
         if context.tasks:
             await asyncio.wait(context.tasks, timeout=_CLOSE_SECONDS)
         await self._undo.aclose()
+
+    async def unused(self, idle_seconds: float) -> None:
+        """Return when there has been neither session nor container for a while."""
+        while True:
+            await self.sessions.unused(idle_seconds)
+            if not await self.containers():
+                return
+
+    async def retire(self) -> None:
+        """Close, and take away what the instance has on this host, but for its data."""
+        context = self._opened
+        if context is not None and self._sessions_held is not None:
+            await self._sessions_held.end_all()
+        await self.close()
+        if context is not None and not context.index.newest_first():
+            await asyncio.to_thread(clear_host, context.instance, context.parts)
 
     async def create_container(
         self, spec: ContainerSpec, name: str = ""
@@ -152,7 +178,7 @@ class Engine:
             InvalidRequestError: Nobody could run that program.
         """
         container = await self.container(reference)
-        return self._sessions.create(container, spec).id
+        return self._exec_sessions.create(container, spec).id
 
     async def exec(self, reference: str) -> Exec:
         """Return an exec session.
@@ -160,7 +186,7 @@ class Engine:
         Raises:
             ExecNotFoundError: There is none, or its container is gone.
         """
-        return self._sessions.find(reference)
+        return self._exec_sessions.find(reference)
 
     @property
     def images(self) -> ImageUseCases:
@@ -183,6 +209,18 @@ class Engine:
             raise ToolkitError("the engine is not open")
         return self._volumes
 
+    @property
+    def sessions(self) -> Sessions:
+        """Who holds what of this instance, by connection."""
+        if self._sessions_held is None:
+            raise ToolkitError("the engine is not open")
+        return self._sessions_held
+
+    @property
+    def readiness(self) -> Readiness:
+        """When a container is ready to be talked to."""
+        return Readiness(self._context)
+
     async def info(self) -> EngineInfo:
         """Return what this engine is and has."""
         return await collect_info(self._context)
@@ -194,7 +232,7 @@ class Engine:
         return self._opened
 
     @property
-    def _sessions(self) -> ExecSessions:
+    def _exec_sessions(self) -> ExecSessions:
         if self._execs is None:
             raise ToolkitError("the engine is not open")
         return self._execs

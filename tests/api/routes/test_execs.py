@@ -19,7 +19,7 @@ def session(api: Any, engine: Any, add_container: Any) -> Any:
     add_container()
     answer = api("POST", "/containers/name1/exec", BODY)
     assert (answer.status, answer.json) == (201, {"Id": ID})
-    return engine.sessions[ID]
+    return engine.execs[ID]
 
 
 def test_an_exec_without_a_command_is_refused(api: Any, add_container: Any) -> None:
