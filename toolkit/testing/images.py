@@ -231,8 +231,8 @@ class ContainerImage:
 
     def _load(self, path: Path) -> str:
         with path.open("rb") as archive:
-            answer = self._engine.client.request("POST", "/images/load", upload=archive)
-            said = "".join(str(one.get("stream", "")) for one in answer.objects())
+            progress = self._engine.client.images.load(archive)
+            said = "".join(str(one.get("stream", "")) for one in progress)
         for line in said.splitlines():
             _, found, reference = line.partition(": ")
             if found and line.startswith("Loaded image"):
