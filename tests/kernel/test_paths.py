@@ -333,3 +333,54 @@ def test_a_device_is_none_at_once() -> None:
     dev_fd = os.open("/dev", os.O_PATH)
     assert read_small_file_in_root(dev_fd, "zero") is None
     os.close(dev_fd)
+
+
+@pytest.mark.parametrize(
+    ("target", "made"),
+    [
+        ("/new/place", "new/place"),
+        ("new/place", "sub/new/place"),
+        ("../new", "new"),
+        ("../../../../outside/new", "outside/new"),
+        ("/sub/second", "third"),
+    ],
+)
+def test_what_a_link_points_to_is_made_inside(
+    tree: tuple[Path, int], target: str, made: str
+) -> None:
+    """Rule 8.20: a volume on a link of the image that leads nowhere yet."""
+    root, root_fd = tree
+    (root / "sub").mkdir()
+    (root / "sub/second").symlink_to("../third")
+    (root / "sub/link").symlink_to(target)
+    os.close(make_dirs_in_root(root_fd, "/sub/link/x"))
+    assert (root / made / "x").is_dir()
+
+
+def test_a_file_behind_a_dangling_link_is_made_inside(tree: tuple[Path, int]) -> None:
+    root, root_fd = tree
+    (root / "etc").mkdir()
+    (root / "etc/resolv.conf").symlink_to("../run/net/resolv.conf")
+    os.close(make_file_in_root(root_fd, "/etc/resolv.conf"))
+    assert (root / "run/net/resolv.conf").is_file()
+
+
+def test_links_to_what_is_not_there_have_an_end(
+    tree: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row S-21: a name that always is another dangling link by the time it is looked at."""
+    root, root_fd = tree
+    (root / "l").symlink_to("gone")
+    mkdir, count = os.mkdir, iter(range(1000))
+
+    def swap(name: bytes, mode: int, *, dir_fd: int) -> None:
+        if name == b"gone":
+            os.symlink(f"gone{next(count)}", b"gone", dir_fd=dir_fd)
+        elif name.startswith(b"gone"):
+            os.symlink(f"gone{next(count)}", name, dir_fd=dir_fd)
+        mkdir(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", swap)
+    with pytest.raises(KernelCallError) as caught:
+        make_dirs_in_root(root_fd, "l")
+    assert caught.value.errno == errno.ELOOP

@@ -391,7 +391,7 @@ class DriverContract(ABC):
         def refuse(*_: object) -> None:
             raise OSError(errno.EBUSY, "Device or resource busy")
 
-        monkeypatch.setattr("toolkit.storage.layers.remove_entry", refuse)
+        monkeypatch.setattr("toolkit.storage.layerdirs.remove_entry", refuse)
         assert store.sweep(set()) == []
 
 

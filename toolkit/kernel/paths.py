@@ -23,6 +23,7 @@ RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
 SMALL_FILE_BYTES: Final = 1024 * 1024
+MOST_LINKS: Final = 40  # the kernel's MAXSYMLINKS
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY
 _REAL_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -85,10 +86,13 @@ def open_device_at(dir_fd: int, name: str, number: int, flags: int) -> int:
         raise KernelCallError("open", name, error.errno or 0) from error
 
 
-def make_dirs_in_root(root_fd: int, path: str | bytes, mode: int = 0o755) -> int:
+def make_dirs_in_root(
+    root_fd: int, path: str | bytes, mode: int = 0o755, *, links: int = MOST_LINKS
+) -> int:
     """Make a directory and its parents inside the root; return it as an O_PATH descriptor.
 
-    Links in the path are followed inside the root. What exists is left as it is.
+    Links in the path are followed inside the root; what one points to and is not
+    there is made, at most *links* times. What exists is left as it is.
 
     Raises:
         KernelCallError: A part is not a directory, or could not be made.
@@ -106,8 +110,31 @@ def make_dirs_in_root(root_fd: int, path: str | bytes, mode: int = 0o755) -> int
             _make_dir(dir_fd, os.path.basename(directory), mode)
         finally:
             os.close(dir_fd)
-        dir_fd = open_in_root(root_fd, directory, _DIRECTORY)
+        found_fd = _open_dir(root_fd, directory)
+        if found_fd is None:  # a link to what is not there
+            target = _missing_target(root_fd, directory, links)
+            found_fd = make_dirs_in_root(root_fd, target, mode, links=links - 1)
+        dir_fd = found_fd
     return dir_fd
+
+
+def _missing_target(root_fd: int, path: bytes, links: int) -> bytes:
+    """Return what a link points to, as a path from the root.
+
+    Raises:
+        KernelCallError: It is no link, or one too many.
+    """
+    if links <= 0:
+        raise KernelCallError("mkdir", os.fsdecode(path), errno.ELOOP)
+    parent, name = os.path.split(path)
+    parent_fd = open_in_root(root_fd, parent or b"/", _DIRECTORY)
+    try:
+        target = os.readlink(name, dir_fd=parent_fd)
+    except OSError as error:  # removed or replaced meanwhile
+        raise KernelCallError("mkdir", os.fsdecode(path), errno.ENOENT) from error
+    finally:
+        os.close(parent_fd)
+    return os.path.join(parent, target)
 
 
 def _open_dir(root_fd: int, path: bytes) -> int | None:
@@ -128,23 +155,34 @@ def _make_dir(parent_fd: int, name: bytes, mode: int) -> None:
             os.fchmod(dir_fd, mode)
         finally:
             os.close(dir_fd)
-    except FileExistsError:  # made meanwhile, or a dangling link that the next open refuses
+    except FileExistsError:  # made meanwhile, or a link to what is not there
         return
     except OSError as error:
         raise KernelCallError("mkdir", os.fsdecode(name), error.errno or 0) from error
 
 
-def make_file_in_root(root_fd: int, path: str | bytes, mode: int = 0o644) -> int:
-    """Make an empty file inside the root if nothing is there; return an O_PATH descriptor."""
+def make_file_in_root(
+    root_fd: int, path: str | bytes, mode: int = 0o644, *, links: int = MOST_LINKS
+) -> int:
+    """Make an empty file inside the root if nothing is there; return an O_PATH descriptor.
+
+    Links are followed as by `make_dirs_in_root`.
+    """
     try:
         return open_in_root(root_fd, path, os.O_PATH)
     except KernelCallError as error:
         if error.errno != errno.ENOENT:
             raise
-    parent = os.path.dirname(os.fsencode(path)) or b"/"
-    os.close(make_dirs_in_root(root_fd, parent))
-    os.close(open_in_root(root_fd, path, os.O_CREAT | os.O_RDONLY | os.O_NONBLOCK, mode))
-    return open_in_root(root_fd, path, os.O_PATH)
+    name = os.fsencode(path)
+    os.close(make_dirs_in_root(root_fd, os.path.dirname(name) or b"/", links=links))
+    try:
+        os.close(open_in_root(root_fd, name, os.O_CREAT | os.O_RDONLY | os.O_NONBLOCK, mode))
+    except KernelCallError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        target = _missing_target(root_fd, name, links)
+        return make_file_in_root(root_fd, target, mode, links=links - 1)
+    return open_in_root(root_fd, name, os.O_PATH)
 
 
 def read_small_file_in_root(

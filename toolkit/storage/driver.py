@@ -100,3 +100,17 @@ class Driver(Protocol):
 
     def rw_size_bytes(self, rw_dir: Path, *, lower_dirs: Sequence[Path]) -> int:
         """Return how many bytes of files a container has added or changed."""
+
+
+class PlainDirectories:
+    """Directories that are nothing but that: the store removes them."""
+
+    def make_directory(self, directory: Path, on: Path | None) -> None:
+        """Make a plain directory."""
+        del on
+        directory.mkdir(mode=0o700)
+
+    def remove_directory(self, directory: Path) -> bool:
+        """Leave it to the store."""
+        del directory
+        return False

@@ -1,34 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layer store: content-addressed layers, and each container's own on top.
 
-On disk, below ``<data>/layers/<driver>/``:
-
-- ``l/<n>/layer.json`` and ``l/<n>/t``: a layer, or an init layer, with ``recipe``
-  for a layer's archive; the number is short because the kernel takes one page
-  of mount data for all of them
-- ``rw/<container id>/``: a container's own directory; ``top`` is a link whose
-  text names the layer that it stands on
-- ``staging``, ``trash``: what is being made or removed. Anything in there after
-  a crash is nobody's.
-
 A layer is visible only after its content was written to disk and its directory
-renamed into place. Images are `toolkit.images`'; which containers exist is the
-engine's.
+renamed into place. Where that is, is `layerdirs`'; images are `toolkit.images`';
+which containers exist is the engine's.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
-import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError, StorageError
 from toolkit.storage.btrfs import BtrfsDriver
-from toolkit.storage.durable import sync_directory, sync_file_system
+from toolkit.storage.durable import sync_file_system
 from toolkit.storage.layer import (
     ChainId,
     Layer,
@@ -36,13 +23,12 @@ from toolkit.storage.layer import (
     LayerInUseError,
     LayerNotFoundError,
     chain_id_of,
-    chain_id_or_none,
 )
-from toolkit.storage.layerfiles import LayerFile, read_layer_files, write_layer_file
+from toolkit.storage.layerdirs import LayerDirectories, check_container_id
+from toolkit.storage.layerfiles import LayerFile, write_layer_file
 from toolkit.storage.overlay import OverlayDriver
 from toolkit.storage.pipes import piped
 from toolkit.storage.recipe import RECIPE_NAME, LayerArchive, RecipeWriter
-from toolkit.storage.trees import remove_entry
 from toolkit.storage.vfs import VfsDriver
 from toolkit.storage.views import run_privately, viewed_root
 
@@ -64,7 +50,6 @@ DRIVERS: Final[dict[str, type[Driver]]] = {
     "btrfs": BtrfsDriver,
 }
 
-_CONTAINER_ID: Final = re.compile(r"[0-9a-f]{64}")
 _NO_LAYER: Final = "none"
 
 
@@ -85,14 +70,11 @@ class LayerStore:
             raise InvalidRequestError(f"No such driver: {driver_name}")
         self.driver_name = driver_name
         self._driver = DRIVERS[driver_name]()
-        self._base_dir = data_dir / "layers" / driver_name
-        for name in ("l", "rw", "staging", "trash"):
-            (self._base_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._driver.check_host(self._base_dir / "staging")
+        self._dirs = LayerDirectories(data_dir / "layers" / driver_name, self._driver)
+        self._driver.check_host(self._dirs.staging_dir)
         self._lock = threading.RLock()
         self._index = LayerIndex()
-        self._scratch = itertools.count()
-        self._load()
+        self._dirs.load(self._index)
 
     def get(self, chain_id: ChainId) -> Layer:
         """Return a layer.
@@ -131,8 +113,8 @@ class LayerStore:
             if len(self._index.ancestry(parent)) >= MOST_LAYERS:
                 raise StorageError(f"an image can have at most {MOST_LAYERS} layers")
             self._index.hold(parent)
-            number = self._next_number()
-        staged_dir = self._base_dir / "staging" / str(number)
+            number = self._dirs.next_number()
+        staged_dir = self._dirs.staging_dir / str(number)
         try:
             self._driver.make_directory(staged_dir, self._layer_dir(parent))
             layer = self._fill_layer(stream, staged_dir, number, parent, limits)
@@ -143,7 +125,7 @@ class LayerStore:
         finally:
             if parent is not None:
                 self.settle(parent)
-            self._remove_directory(staged_dir)
+            self._dirs.remove(staged_dir)
 
     def hold(self, chain_id: ChainId) -> Layer:
         """Return a layer, and keep it from `collect` until `settle` is called for it.
@@ -166,7 +148,7 @@ class LayerStore:
         """
         layer = self.hold(chain_id)
         try:
-            layer_dir = self._base_dir / "l" / str(layer.number)
+            layer_dir = self._dirs.layer_dir(layer.number)
             yield LayerArchive(layer_dir, layer_dir / "t", layer.diff_id)
         finally:
             self.settle(chain_id)
@@ -189,7 +171,7 @@ class LayerStore:
                 raise LayerInUseError(f"layer {chain_id} is in use")
             trashed = self._unlink(chain_id)
         for directory in trashed:
-            self._remove_directory(directory)
+            self._dirs.remove(directory)
 
     def collect(self, keep: Iterable[ChainId]) -> list[ChainId]:
         """Remove every layer that no top in *keep*, no container and no `unpack` needs."""
@@ -197,7 +179,7 @@ class LayerStore:
             removed = [layer.chain_id for layer in self._index.unneeded(keep)]
             trashed = [directory for chain_id in removed for directory in self._unlink(chain_id)]
         for directory in trashed:
-            self._remove_directory(directory)
+            self._dirs.remove(directory)
         return removed
 
     def create_rw(self, container_id: str, top: ChainId | None) -> None:
@@ -207,23 +189,20 @@ class LayerStore:
             LayerNotFoundError: There is no such layer.
             StorageError: The container has one already.
         """
-        _check_container_id(container_id)
+        check_container_id(container_id)
         with self._lock:
             if container_id in self._index.tops:
                 raise StorageError(f"container {container_id[:12]} has a file system already")
             lowers = self._lowers(top)
             self._index.tops[container_id] = top  # from here on `collect` spares the layers
-        staged_dir = self._base_dir / "staging" / f"{container_id}.{next(self._scratch)}"
+        staged_dir = self._dirs.staging_dir / self._dirs.scratch_name(container_id)
         try:
             self._driver.make_directory(staged_dir, self._layer_dir(top))
-            self._driver.fill_rw(
-                staged_dir, lower_dirs=[self._base_dir / lower for lower in lowers]
-            )
-            (staged_dir / "top").symlink_to(top or _NO_LAYER)
-            staged_dir.rename(self._base_dir / "rw" / container_id)
+            self._driver.fill_rw(staged_dir, lower_dirs=self._paths(lowers))
+            self._dirs.publish_rw(staged_dir, container_id, top)
         except BaseException as error:
             self._index.tops.pop(container_id)
-            self._remove_directory(staged_dir)
+            self._dirs.remove(staged_dir)
             if isinstance(error, OSError):
                 raise StorageError(
                     f"cannot make the file system of container {container_id[:12]}: "
@@ -233,16 +212,15 @@ class LayerStore:
 
     def remove_rw(self, container_id: str) -> None:
         """Remove a container's own directory; none is no error."""
-        _check_container_id(container_id)
-        trashed = self._base_dir / "trash" / f"{container_id}.{next(self._scratch)}"
+        check_container_id(container_id)
         with self._lock:
             try:
-                (self._base_dir / "rw" / container_id).rename(trashed)
+                trashed = self._dirs.trash(self._dirs.rw_dir(container_id))
             except FileNotFoundError:
                 return
             finally:
                 self._index.tops.pop(container_id, None)
-        self._remove_directory(trashed)
+        self._dirs.remove(trashed)
 
     def rootfs(self, container_id: str) -> RootfsSource:
         """Return what to mount as a container's root; nothing is mounted here.
@@ -252,7 +230,7 @@ class LayerStore:
         """
         with self._lock:
             lowers = self._lowers(self._top_of(container_id))
-        return self._driver.rootfs(self._base_dir, f"rw/{container_id}", lowers)
+        return self._driver.rootfs(self._dirs.base_dir, f"rw/{container_id}", lowers)
 
     def rw_size_bytes(self, container_id: str) -> int:
         """Return how many bytes of files a container has added or changed.
@@ -260,10 +238,10 @@ class LayerStore:
         Raises:
             LayerNotFoundError: The container has no directory.
         """
-        lowers = self._lowers(self._top_of(container_id))
+        with self._lock:
+            lowers = self._lowers(self._top_of(container_id))
         return self._driver.rw_size_bytes(
-            self._base_dir / "rw" / container_id,
-            lower_dirs=[self._base_dir / lower for lower in lowers],
+            self._dirs.rw_dir(container_id), lower_dirs=self._paths(lowers)
         )
 
     def read_tree(self, container_id: str, act: Callable[[int], None]) -> None:
@@ -306,53 +284,16 @@ class LayerStore:
 
         Call it before anything else uses the store.
         """
-        known = set(known)
-        left = [
-            *sorted((self._base_dir / "staging").iterdir()),
-            *sorted((self._base_dir / "trash").iterdir()),
-            *(path for path in sorted((self._base_dir / "rw").iterdir()) if path.name not in known),
-        ]
         removed = []
-        for directory in left:
+        for directory in self._dirs.left_over(set(known)):
             self._index.tops.pop(directory.name, None)
             try:
-                self._remove_directory(directory)
+                self._dirs.remove(directory)
             except StorageError as error:  # a new start is worth more than a clean one
                 _LOG.warning("left behind: %s", error)
             else:
                 removed.append(f"{directory.parent.name}/{directory.name}")
         return removed
-
-    def _load(self) -> None:
-        found, damaged = read_layer_files(self._base_dir / "l")
-        self._last_number = max([0, *(entry.number for entry in found), *damaged])
-        for entry in found:
-            if entry.init_of is not None:
-                self._index.inits[chain_id_or_none(entry.init_of)] = entry.number
-                continue
-            parent = chain_id_or_none(entry.parent)
-            if entry.chain_id != chain_id_of(parent, entry.diff_id):
-                _LOG.warning("layer directory %d has another layer's name", entry.number)
-                continue
-            layer = Layer(
-                chain_id=ChainId(entry.chain_id),
-                diff_id=entry.diff_id,
-                parent=parent,
-                size_bytes=entry.size_bytes,
-                number=entry.number,
-                hides_all_below=entry.hides_all_below,
-            )
-            self._index.layers[layer.chain_id] = layer
-        for directory in (self._base_dir / "rw").iterdir():
-            try:
-                top = str((directory / "top").readlink())
-            except OSError:  # half removed; `sweep` or a new start deals with it
-                continue
-            self._index.tops[directory.name] = chain_id_or_none(top)
-
-    def _next_number(self) -> int:
-        self._last_number += 1
-        return self._last_number
 
     def _fill_layer(
         self,
@@ -366,7 +307,7 @@ class LayerStore:
         if not tree_dir.exists():
             tree_dir.mkdir(mode=0o755)
             tree_dir.chmod(0o755)
-        lower_dirs = [self._base_dir / lower for lower in self._visible(parent)]
+        lower_dirs = self._paths(self._visible(parent))
         with RecipeWriter(staged_dir / RECIPE_NAME) as recipe:
             unpacked = self._driver.fill_layer(
                 stream, tree_dir, lower_dirs=lower_dirs, limits=limits, recipe=recipe
@@ -400,8 +341,7 @@ class LayerStore:
             if known is not None:
                 return known
             try:
-                staged_dir.rename(self._base_dir / "l" / str(layer.number))
-                sync_directory(self._base_dir / "l")
+                self._dirs.publish_layer(staged_dir, layer.number)
             except OSError:
                 self._index.settle(layer.chain_id)
                 raise
@@ -411,7 +351,10 @@ class LayerStore:
     def _layer_dir(self, top: ChainId | None) -> Path | None:
         if top is None:
             return None
-        return self._base_dir / "l" / str(self._index.get(top).number)
+        return self._dirs.layer_dir(self._index.get(top).number)
+
+    def _paths(self, lowers: Iterable[str]) -> list[Path]:
+        return [self._dirs.base_dir / lower for lower in lowers]
 
     def _visible(self, top: ChainId | None) -> list[str]:
         """Return the directories of the layers that are seen at all, topmost first."""
@@ -427,24 +370,22 @@ class LayerStore:
         return [f"l/{number}/t", *visible]
 
     def _make_init_layer(self, top: ChainId | None, visible: list[str]) -> int:
-        number = self._next_number()
-        staged_dir = self._base_dir / "staging" / str(number)
+        number = self._dirs.next_number()
+        staged_dir = self._dirs.staging_dir / str(number)
         try:
             (staged_dir / "t").mkdir(parents=True)
-            self._driver.fill_init(
-                staged_dir / "t", lower_dirs=[self._base_dir / lower for lower in visible]
-            )
+            self._driver.fill_init(staged_dir / "t", lower_dirs=self._paths(visible))
             write_layer_file(staged_dir, LayerFile(number=number, init_of=top or _NO_LAYER))
-            staged_dir.rename(self._base_dir / "l" / str(number))
+            staged_dir.rename(self._dirs.layer_dir(number))
         except OSError as error:
             raise StorageError(f"cannot make an init layer: {error.strerror}") from error
         finally:
-            self._remove_directory(staged_dir)
+            self._dirs.remove(staged_dir)
         self._index.inits[top] = number
         return number
 
     def _top_of(self, container_id: str) -> ChainId | None:
-        _check_container_id(container_id)
+        check_container_id(container_id)
         try:
             return self._index.tops[container_id]
         except KeyError:
@@ -455,25 +396,4 @@ class LayerStore:
         init = self._index.inits.pop(chain_id, None)
         numbers = [] if init is None else [init]
         numbers.append(self._index.layers.pop(chain_id).number)
-        trashed = []
-        for number in numbers:
-            directory = self._base_dir / "trash" / f"{number}.{next(self._scratch)}"
-            (self._base_dir / "l" / str(number)).rename(directory)
-            trashed.append(directory)
-        return trashed
-
-    def _remove_directory(self, directory: Path) -> None:
-        if self._driver.remove_directory(directory):
-            return
-        parent_fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            remove_entry(parent_fd, os.fsencode(directory.name))
-        except OSError as error:
-            raise StorageError(f"cannot remove {directory}: {error.strerror}") from error
-        finally:
-            os.close(parent_fd)
-
-
-def _check_container_id(container_id: str) -> None:
-    if not _CONTAINER_ID.fullmatch(container_id):
-        raise InvalidRequestError(f"not a container id: {container_id[:80]!r}")
+        return [self._dirs.trash(self._dirs.layer_dir(number)) for number in numbers]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import KernelFeatureMissingError
 from toolkit.storage.changes import upper_changes
-from toolkit.storage.driver import RootfsSource
+from toolkit.storage.driver import PlainDirectories, RootfsSource
 from toolkit.storage.metadata import OPAQUE_XATTR
 from toolkit.storage.mountpoints import make_mount_point_layer
 from toolkit.storage.names import Whiteouts
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _FILESYSTEMS: Final = Path("/proc/filesystems")
 
 
-class OverlayDriver:
+class OverlayDriver(PlainDirectories):
     """Layers as overlayfs merges them."""
 
     name = "overlay"
@@ -96,16 +96,6 @@ class OverlayDriver:
         if below.st_uid or below.st_gid:
             os.chown(upper, below.st_uid, below.st_gid)
         upper.chmod(stat.S_IMODE(below.st_mode))
-
-    def make_directory(self, directory: Path, on: Path | None) -> None:
-        """Make a plain directory."""
-        del on
-        directory.mkdir(mode=0o700)
-
-    def remove_directory(self, directory: Path) -> bool:
-        """Leave it to the store."""
-        del directory
-        return False
 
     def rootfs(self, base_dir: Path, rw: str, lowers: Sequence[str]) -> RootfsSource:
         """Return the overlay to mount."""

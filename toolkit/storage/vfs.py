@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.storage.changes import Metadata, changed_bytes, directory_changes
 from toolkit.storage.copies import copy_tree
-from toolkit.storage.driver import RootfsSource
+from toolkit.storage.driver import PlainDirectories, RootfsSource
 from toolkit.storage.merge import merge_tree
 from toolkit.storage.mountpoints import TOUCHED_PATHS, make_mount_points
 from toolkit.storage.names import Whiteouts
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _NOTES: Final = "made.json"
 
 
-class VfsDriver:
+class VfsDriver(PlainDirectories):
     """Layers as whole copies."""
 
     name = "vfs"
@@ -93,16 +93,6 @@ class VfsDriver:
         root_dir.chmod(0o755)
         self.fill_init(root_dir, lower_dirs=lower_dirs)
         note_mount_points(rw_dir)
-
-    def make_directory(self, directory: Path, on: Path | None) -> None:
-        """Make a plain directory."""
-        del on
-        directory.mkdir(mode=0o700)
-
-    def remove_directory(self, directory: Path) -> bool:
-        """Leave it to the store."""
-        del directory
-        return False
 
     def rootfs(self, base_dir: Path, rw: str, lowers: Sequence[str]) -> RootfsSource:
         """Return the tree to bind, and what it is a copy of."""
