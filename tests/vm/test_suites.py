@@ -37,9 +37,10 @@ def test_every_tool_is_run_by_this_interpreter(commands: list[list[str]]) -> Non
 
 
 def test_bench_passes_its_options_on() -> None:
-    one, many = suites.bench_commands(rounds=7, peers="ours,runc", quick=True)
+    one, many, unpack = suites.bench_commands(rounds=7, peers="ours,runc", quick=True)
     assert one[2:] == ["bench.one", "--rounds", "7", "--quick", "--peers", "ours,runc"]
     assert many[2:] == ["bench.many", "--quick", "--peers", "ours,runc"]
+    assert unpack[2:] == ["bench.unpack", "--quick"]
 
 
 def test_unit_tests_get_two_workers_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:

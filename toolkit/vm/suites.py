@@ -54,11 +54,11 @@ def types_commands() -> list[list[str]]:
 
 
 def bench_commands(*, rounds: int, peers: str, quick: bool) -> list[list[str]]:
-    """Return the measurements: one container at a time, then many at once."""
+    """Return the measurements: one container at a time, many at once, one large layer."""
     options = ["--quick"] if quick else []
     one = [sys.executable, "-m", "bench.one", "--rounds", str(rounds), *options]
     many = [sys.executable, "-m", "bench.many", *options]
     if peers:
         one += ["--peers", peers]
         many += ["--peers", peers]
-    return [one, many]
+    return [one, many, [sys.executable, "-m", "bench.unpack", *options]]
