@@ -76,6 +76,7 @@ async def create_record(
         record = replace(record, name=_reserve_name(context, name, container_id))
         await context.on_host(_make_files, context, record, image)
         undo.callback(remove_files, context, container_id)
+        context.parts.supervisor.expect(record.backend)
         await context.store.save(record)
         undo.pop_all()
     return record, warnings

@@ -67,7 +67,12 @@ class Supervisor(Protocol):
     async def close(self) -> None:
         """Stop serving; what runs goes on."""
 
-    async def start(self, bundle_dir: Path, clients: Sequence[AttachClient] = ()) -> RunningProgram:
+    def expect(self, backend: str) -> None:
+        """Make ready for a start on a backend that comes soon."""
+
+    async def start(
+        self, bundle_dir: Path, clients: Sequence[AttachClient] = (), *, backend: str = "native"
+    ) -> RunningProgram:
         """Start what a bundle describes; the clients are its own from now on."""
 
     async def reconnect(self, bundle_dir: Path) -> RunningProgram | None:

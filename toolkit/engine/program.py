@@ -154,6 +154,7 @@ class ContainerProgram(RecordedContainer):
         """Start the program: intent, act, result; undone wholly when it fails."""
         context, record = self._context, self.record
         has_run = record.state.started_at is not None
+        context.parts.supervisor.expect(record.backend)
         intent = self._move_soon("start", **changes)
         try:
             clients = self._take_clients()
@@ -168,7 +169,9 @@ class ContainerProgram(RecordedContainer):
                 raise
             bundle_dir = context.files(record.id).bundle_dir
             began = datetime.now(UTC)  # no line of the log is older
-            program = await context.parts.supervisor.start(bundle_dir, clients)
+            program = await context.parts.supervisor.start(
+                bundle_dir, clients, backend=record.backend
+            )
         except BaseException as error:
             await self._undo_start(error, "fail" if has_run else "undo")
             raise

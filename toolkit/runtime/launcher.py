@@ -6,7 +6,8 @@ before the first fork. The engine starts it from a sealed copy of the
 interpreter (`toolkit.runtime.sealed`), so that no container can reach the
 interpreter's file for writing (row S-01, CVE-2019-5736).
 
-A few shims are forked ahead, each with a slot; starts beyond those fork anew.
+A few shims are forked ahead, each with a slot, or with a crew where containers run
+in LXC; starts beyond those fork anew.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from toolkit.runtime.backend import Document, Program
 
 _BACKLOG: Final = 16
-_SLOTS: Final = 3
 _QUIET_MS: Final = 30  # slots are made when no start has come for so long
+_NUMBERS: Final = {"native": 3, "lxc": 2}  # of shims that wait
 
 
 class Launcher:
@@ -55,14 +56,16 @@ class Launcher:
         engine: Where requests come from; its end is the launcher's.
         parent: Cgroup of the instance, in which slots have theirs.
         staging_dir: An empty directory, on which each slot mounts in a namespace of its own.
+        backend: The engine's default; shims for the other are kept once one was asked for.
     """
 
-    def __init__(self, engine: socket.socket, parent: str, staging_dir: str) -> None:
+    def __init__(self, engine: socket.socket, parent: str, staging_dir: str, backend: str) -> None:
         self._engine = engine
         self._parent = parent
         self._staging_dir = staging_dir
         self._host = CgroupHost.detect()
-        self._waiting: list[socket.socket] = []
+        self._wanted = {"native": 0, "lxc": 0, backend: _NUMBERS[backend]}
+        self._waiting: dict[str, list[socket.socket]] = {name: [] for name in self._wanted}
         self._made = 0
 
     def serve(self) -> None:
@@ -71,40 +74,60 @@ class Launcher:
         poller = select.poll()
         poller.register(self._engine, select.POLLIN)
         while True:
-            lacking = len(self._waiting) < _SLOTS
+            lacking = self._lacking()
             if not poller.poll(_QUIET_MS if lacking else None):
-                self._add_slot()
+                self._add_waiting(lacking)
                 continue
             received = receive_message(self._engine)
             if received is None:
                 return
             message, fds = received
+            if message["op"] == "expect":
+                self._expect(message["backend"])
+                continue
             self._start(message, fds)
             for fd in fds:
                 os.close(fd)
 
+    def _lacking(self) -> str:
+        """Return the backend for which too few shims wait, the default first; empty for none."""
+        lacking = [
+            name for name, wanted in self._wanted.items() if len(self._waiting[name]) < wanted
+        ]
+        return lacking[-1] if lacking else ""
+
+    def _expect(self, backend: str) -> None:
+        """Make ready for a start that comes soon."""
+        self._wanted[backend] = _NUMBERS[backend]
+        if not self._waiting[backend]:
+            self._add_waiting(backend)
+
     def _start(self, message: Message, fds: list[int]) -> None:
-        while message["op"] == "start" and self._waiting:
-            with self._waiting.pop(0) as slot, suppress(OSError):
-                send_message(slot, message, fds)
+        waiting = self._waiting[message["backend"]] if message["op"] == "start" else []
+        while waiting:
+            with waiting.pop(0) as shim, suppress(OSError):
+                send_message(shim, message, fds)
                 return
         self._fork(lambda: run_shim(message, fds, self._host, None), fds[0])
 
-    def _add_slot(self) -> None:
+    def _add_waiting(self, backend: str) -> None:
         self._made += 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = f"{self._parent}/{PREFIX}{os.getpid()}-{self._made}"
-        for other in (*self._waiting, ours):
-            other.set_inheritable(False)
+        ours.set_inheritable(False)
 
-        def wait_in_slot() -> int:
-            for other in (*self._waiting, ours):
+        def wait_for_start() -> int:
+            for other in (*(each for row in self._waiting.values() for each in row), ours):
                 other.close()
-            return _run_slot(theirs, path, self._host, self._staging_dir)
+            if backend == "lxc":
+                return _run_waiting(theirs, self._host, lambda: Crew.make(self._host))
+            return _run_waiting(
+                theirs, self._host, lambda: Slot.make(self._host, path, self._staging_dir)
+            )
 
-        self._fork(wait_in_slot, -1)
+        self._fork(wait_for_start, -1)
         theirs.close()
-        self._waiting.append(ours)
+        self._waiting[backend].append(ours)
 
     def _fork(self, body: Callable[[], int], control_fd: int) -> None:
         try:
@@ -127,7 +150,12 @@ def main(engine_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ctrl-c in the engine's terminal is not ours
     process.set_name("toolkit-launch")
     process.set_dumpable(dumpable=False)
-    launcher = Launcher(engine, os.environ["TOOLKIT_INSTANCE"], os.environ["TOOLKIT_STAGING_DIR"])
+    launcher = Launcher(
+        engine,
+        os.environ["TOOLKIT_INSTANCE"],
+        os.environ["TOOLKIT_STAGING_DIR"],
+        os.environ["TOOLKIT_BACKEND"],
+    )
     _warm_up()
     gc.collect()
     gc.freeze()
@@ -157,12 +185,11 @@ def _become_shim(body: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def _run_slot(launcher: socket.socket, path: str, host: CgroupHost, staging_dir: str) -> int:
+def _run_waiting(
+    launcher: socket.socket, host: CgroupHost, make: Callable[[], Slot | Crew | None]
+) -> int:
     process.set_name("toolkit-slot")
-    if os.environ.get("TOOLKIT_BACKEND") == "lxc":
-        slot: Slot | Crew | None = Crew.make(host)
-    else:
-        slot = Slot.make(host, path, staging_dir)
+    slot = make()
     received = receive_message(launcher)
     launcher.close()
     if received is None:

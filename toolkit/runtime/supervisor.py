@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import BackendError
 from toolkit.kernel import process as processes
+from toolkit.kernel.cgroup_grace import GracePeriod
 from toolkit.runtime.exitfile import read_exit_status
 from toolkit.runtime.protocol import (
     SHIM_SOCKET,
@@ -52,6 +53,7 @@ class Supervisor:
         self._sending = asyncio.Lock()
         self._reviving = asyncio.Lock()
         self._running: dict[Path, Running] = {}
+        self._grace = GracePeriod()
 
     async def open(self) -> None:
         """Start the launcher."""
@@ -86,7 +88,18 @@ class Supervisor:
             await asyncio.to_thread(self._launcher.wait)
             self._launcher = None
 
-    async def start(self, bundle_dir: Path, clients: Sequence[AttachClient] = ()) -> Running:
+    def expect(self, backend: str) -> None:
+        """Make ready for a start that comes soon: what takes time on LXC is begun now."""
+        if backend != "lxc":
+            return
+        self._grace.begin()
+        if self._socket is not None:
+            with suppress(OSError):  # busy, or gone: the start will find that out
+                send_message(self._socket, {"op": "expect", "backend": backend}, ())
+
+    async def start(
+        self, bundle_dir: Path, clients: Sequence[AttachClient] = (), *, backend: str = "native"
+    ) -> Running:
         """Run the program of a bundle under a new shim; takes the clients over.
 
         Raises:
@@ -96,7 +109,8 @@ class Supervisor:
             BackendError: Anything else.
         """
         await self._await_release(bundle_dir)
-        running = await self._launch({"op": "start", "bundle": str(bundle_dir)}, clients)
+        request = {"op": "start", "bundle": str(bundle_dir), "backend": backend}
+        running = await self._launch(request, clients)
         self._keep(bundle_dir, running)
         return running
 
