@@ -120,7 +120,7 @@ class Launcher:
             for other in (*(each for row in self._waiting.values() for each in row), ours):
                 other.close()
             if backend == "lxc":
-                return _run_waiting(theirs, self._host, lambda: Crew.make(self._host))
+                return _run_waiting(theirs, self._host, lambda: Crew.make(self._host, rehearsed=True))
             return _run_waiting(
                 theirs, self._host, lambda: Slot.make(self._host, path, self._staging_dir)
             )
@@ -287,7 +287,7 @@ def _start_program(
     if spec is not None:
         return start_exec(document, spec, host)
     if document["annotations"].get("toolkit.backend") == "lxc":
-        return start_lxc(document, bundle, host, slot)
+        return start_lxc(document, bundle, host, slot, meanwhile=meanwhile)
     if isinstance(slot, Crew):
         slot.discard()
         slot = None

@@ -54,14 +54,22 @@ _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
 
 
 def start_container(
-    document: Document, bundle: str, host: CgroupHost, slot: Slot | Crew | None = None
+    document: Document,
+    bundle: str,
+    host: CgroupHost,
+    slot: Slot | Crew | None = None,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> NativeProgram:
     """Run the first program of the container that *document* describes, in LXC.
+
+    *meanwhile* is called while LXC is at work.
 
     Raises:
         ToolkitError: Nothing was started, and nothing is left of the attempt.
     """
     with ExitStack() as undo:
+        undo.callback(meanwhile)
         if isinstance(slot, Crew) and slot.serves(document):
             crew = slot
         else:

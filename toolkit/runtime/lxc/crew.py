@@ -13,11 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.kernel import namespaces
-from toolkit.runtime.document import default_document
 from toolkit.runtime.lxc.dress import dress_container
-from toolkit.runtime.lxc.first_step import first_step
+from toolkit.runtime.lxc.rehearsal import play_dresser, play_monitor, play_shim
 from toolkit.runtime.lxc.stage import become_lxc, set_stage
-from toolkit.runtime.lxc.template import INIT_PATH, HostFacts, configuration
 from toolkit.runtime.native.child import Child
 
 if TYPE_CHECKING:
@@ -42,22 +40,31 @@ class Crew:
         self._mounted = mounted
 
     @classmethod
-    def make(cls, host: CgroupHost, *, has_cpuset: bool = False) -> Self:
+    def make(
+        cls, host: CgroupHost, *, has_cpuset: bool = False, rehearsed: bool = False
+    ) -> Self:
         """Clone the children.
 
         Args:
             host: The cgroups of this machine.
             has_cpuset: The container's group stands in the hierarchy of cpuset, too.
+            rehearsed: There is time: all play their parts once.
         """
         controllers = set(host.controllers) if host.version == _V1 else set()
         if not has_cpuset:
             controllers.discard("cpuset")
         mounted = _read_mounts()
         with ExitStack() as undo:
-            early = partial(_warm_up, controllers)
+            early = partial(_set_up_monitor, controllers, rehearsed=rehearsed)
             monitor = Child(namespaces.CLONE_NEWNS, -1, early, become_lxc)
             undo.callback(monitor.discard)
-            dresser = Child(0, -1, lambda: None, dress_container)
+            flags = namespaces.CLONE_NEWNS if rehearsed else 0
+            dresser = Child(
+                flags, -1, play_dresser if rehearsed else lambda: None, dress_container
+            )
+            undo.callback(dresser.discard)
+            if rehearsed:
+                play_shim()
             undo.pop_all()
         return cls(monitor, dresser, has_cpuset=has_cpuset, mounted=mounted)
 
@@ -78,13 +85,10 @@ def wants_cpuset(document: Document) -> bool:
     return bool(cpu.get("cpus") or cpu.get("mems")) or "cpuset" in own
 
 
-def _warm_up(controllers: set[str]) -> None:
-    """Set the stage, and touch the memory that a start will touch."""
+def _set_up_monitor(controllers: set[str], *, rehearsed: bool) -> None:
+    if rehearsed:
+        play_monitor()
     set_stage(controllers)
-    document = default_document()
-    document["linux"]["cgroupsPath"] = "warm/up"
-    configuration(document, root_path="/", mounts=(), facts=HostFacts(cgroup_version=_V1)).render()
-    first_step(INIT_PATH)
 
 
 def _read_mounts() -> str:

@@ -78,13 +78,13 @@ def become_lxc(description: Description, fds: list[int]) -> None:
     with ExitStack() as undo:
         root_fd = mount_root(prepared)
         undo.callback(os.close, root_fd)
-        placed = _place_mounts(root_fd, prepared)
-    _put_first_step(prepared)
+        placed = place_mounts(root_fd, prepared)
+    put_first_step(prepared)
     _write_configuration(description, prepared, placed)
     _run_lxc(description, link_fd)
 
 
-def _place_mounts(root_fd: int, prepared: Prepared) -> list[Placed]:
+def place_mounts(root_fd: int, prepared: Prepared) -> list[Placed]:
     """Make every mount point and find its place; leave only the root and ``/dev`` mounted."""
     base = _path_of(root_fd, prepared.proc_fd)
     placed: list[Placed] = []
@@ -145,7 +145,7 @@ def _path_of(fd: int, proc_fd: int) -> str:
     return os.readlink(f"self/fd/{fd}", dir_fd=proc_fd)
 
 
-def _put_first_step(prepared: Prepared) -> None:
+def put_first_step(prepared: Prepared) -> None:
     """Write the init into the container's ``/dev``, which for so long may hold a program."""
     dev_fd = next(entry.fd for entry in prepared.mounts if entry.target == "/dev")
     mounts.set_mount_attributes(dev_fd, clear=mounts.MOUNT_ATTR_NOEXEC)
