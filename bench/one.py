@@ -2,7 +2,10 @@
 """Start to exit of `true`, one container at a time, round by round beside the peers.
 
 Round by round, because a machine's pace changes: each peer runs once in every
-round, so all meet the same moments. Prints a table and writes a report.
+round, so all meet the same moments. A rest comes before each run: what an engine
+does after its answer, and what one peer's run makes cheaper for the next (the
+kernel's grace period for moving a process to a control group), count for none.
+Prints a table and writes a report.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import random
 import statistics
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +28,20 @@ from bench.rootfs import make_rootfs, pack
 from toolkit.errors import ToolkitError
 
 _WARM_UP_ROUNDS = 2
+_REST_SECONDS = 0.2
 
 
 @dataclass
 class Row:
-    """What was seen of one peer: seconds of each round, or why there are none."""
+    """What was seen of one peer: seconds of each round, or why there are none.
+
+    Attributes:
+        start_seconds: Of the start requests alone, where there is an API.
+    """
 
     name: str
     seconds: list[float] = field(default_factory=list)
+    start_seconds: list[float] = field(default_factory=list)
     absence: str = ""
     note: str = ""
 
@@ -44,6 +54,11 @@ class Row:
     def median_ms(self) -> float:
         """The round in the middle."""
         return statistics.median(self.seconds) * 1000
+
+    @property
+    def start_median_ms(self) -> float:
+        """The start request in the middle."""
+        return statistics.median(self.start_seconds) * 1000
 
 
 def main() -> int:
@@ -107,6 +122,7 @@ def _opened(kind: type[Peer], ground: Ground, row: Row) -> Peer | None:
 def _run_round(ready: list[Peer], rows: dict[str, Row], *, keep: bool) -> None:
     """Run each peer once, in an order of chance: no peer always follows the same one."""
     for peer in random.sample(ready, len(ready)):
+        time.sleep(_REST_SECONDS)
         try:
             seconds = peer.round()
         except (BenchError, OSError) as error:
@@ -115,18 +131,33 @@ def _run_round(ready: list[Peer], rows: dict[str, Row], *, keep: bool) -> None:
             continue
         if keep:
             rows[peer.name].seconds.append(seconds)
+            if peer.start_seconds is not None:
+                rows[peer.name].start_seconds.append(peer.start_seconds)
 
 
 def print_table(rows: list[Row]) -> None:
-    """Print what was seen, the quickest first, beside ours."""
+    """Print what was seen, the quickest first, beside ours and beside lxc-execute."""
     ours = next((row for row in rows if row.name == "ours" and row.seconds), None)
-    print(f"{'peer':<10}{'min ms':>10}{'median ms':>12}{'x ours':>9}   start to exit of true")
+    lxc = next((row for row in rows if row.name == "lxc" and row.seconds), None)
+    print(
+        f"{'peer':<10}{'min ms':>10}{'median ms':>12}{'x ours':>9}{'x lxc':>9}{'start ms':>10}"
+        f"{'x lxc':>9}   start to exit of true; start: the request alone"
+    )
     for row in sorted(rows, key=lambda row: row.median_ms if row.seconds else float("inf")):
         if not row.seconds or row.absence:
-            print(f"{row.name:<10}{'-':>10}{'-':>12}{'-':>9}   {row.absence}")
+            print(f"{row.name:<10}{'-':>10}   {row.absence}")
             continue
-        ratio = f"{row.median_ms / ours.median_ms:.2f}" if ours else "-"
-        print(f"{row.name:<10}{row.minimum_ms:>10.1f}{row.median_ms:>12.1f}{ratio:>9}   {row.note}")
+        text = f"{row.name:<10}{row.minimum_ms:>10.1f}{row.median_ms:>12.1f}"
+        text += _ratio(row.median_ms, ours) + _ratio(row.median_ms, lxc)
+        if row.start_seconds:
+            text += f"{row.start_median_ms:>10.1f}" + _ratio(row.start_median_ms, lxc)
+        else:
+            text += f"{'-':>10}{'-':>9}"
+        print(f"{text}   {row.note}")
+
+
+def _ratio(median_ms: float, other: Row | None) -> str:
+    return f"{median_ms / other.median_ms:>9.2f}" if other else f"{'-':>9}"
 
 
 def _figures(row: Row) -> dict[str, object]:
@@ -135,6 +166,7 @@ def _figures(row: Row) -> dict[str, object]:
     return {
         "minimum_ms": round(row.minimum_ms, 3),
         "median_ms": round(row.median_ms, 3),
+        "start_median_ms": round(row.start_median_ms, 3) if row.start_seconds else None,
         "rounds_ms": [round(seconds * 1000, 3) for seconds in row.seconds],
         "absence": row.absence,
         "note": row.note,

@@ -47,6 +47,7 @@ class Peer(ABC):
         self.ground = ground
         self.work = ground.work / self.name
         self.note = ""
+        self.start_seconds: float | None = None  # of the last round's start request
         self.undo = ExitStack()
 
     @classmethod
@@ -96,7 +97,9 @@ class ApiPeer(Peer):
         wanted = self.wish()
         began = time.perf_counter()
         container = self.connection.json("POST", "/containers/create", wanted)["Id"]
+        asked = time.perf_counter()
         self.connection.send("POST", f"/containers/{container}/start")
+        self.start_seconds = time.perf_counter() - asked
         status = self.connection.json("POST", f"/containers/{container}/wait")["StatusCode"]
         seconds = time.perf_counter() - began
         self.connection.send("DELETE", f"/containers/{container}")

@@ -35,7 +35,9 @@ _COUNTERS = re.compile(r"\[\d+:\d+\]")
 _NO_LEAK = re.compile(r"(-wal|-shm|-journal|\.log)$|(^|/)(cache|seccomp|__pycache__)(/|$)")
 _SLOT = "slot"
 _SLOT_NAME = re.compile(r"slot-(\d+)-\d+")
-_MOST_SLOTS = 3  # toolkit.runtime.launcher makes so many; each is a shim and a child
+# toolkit.runtime.launcher makes so many shims ahead, each with a child; a crew's is beside it.
+_MOST_AHEAD = {_SLOT: 3, "crew": 4}
+_AHEAD_NAMES = {"toolkit-slot": _SLOT, "toolkit-crew": "crew"}
 
 Traces = Counter[str]
 
@@ -144,8 +146,9 @@ def _without_slots(traces: Iterable[str]) -> Traces:
     """Count traces, but not those of the starts that a launcher makes ahead of need."""
     counted = Counter(traces)
     for trace in counted:
-        if trace.endswith(_SLOT):
-            counted[trace] = max(0, counted[trace] - _MOST_SLOTS)
+        for kind, most in _MOST_AHEAD.items():
+            if trace.endswith(kind):
+                counted[trace] = max(0, counted[trace] - most)
     return counted
 
 
@@ -163,9 +166,9 @@ def _described(pid: int, engine_pid: int) -> str:
         return "launcher"
     with suppress(OSError):
         name = (_PROC / str(pid) / "comm").read_text().strip()
-        if name == "toolkit-slot":
+        if name in _AHEAD_NAMES:
             inner = (_PROC / str(pid) / "status").read_text().rpartition("NSpid:")[2]
-            return f"{len(inner.splitlines()[0].split())} deep {_SLOT}"
+            return f"{len(inner.splitlines()[0].split())} deep {_AHEAD_NAMES[name]}"
     command = b""
     with suppress(OSError):
         command = (_PROC / str(pid) / "cmdline").read_bytes()

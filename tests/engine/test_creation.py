@@ -32,6 +32,14 @@ def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
+def test_who_starts_programs_hears_of_a_container_before_its_start(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await created(engine, host=HostOptions(backend="lxc"))
+        assert world.supervisor.expected == ["lxc"]
+
+    play(world, scenario)
+
+
 def test_a_container_is_what_was_asked_and_what_the_image_says(world: World) -> None:
     """RT-001, RT-002, RT-012."""
     world.image_config = {"Entrypoint": ["/bin/echo"], "Env": ["A=1"], "Labels": {"l": "1"}}

@@ -107,6 +107,7 @@ class FakeSupervisor:
         programs: What was started, in order.
         execs: What was started beside, in order.
         failure: Raised by the next start.
+        expected: The backends that it was told to make ready for.
     """
 
     def __init__(self) -> None:
@@ -115,6 +116,7 @@ class FakeSupervisor:
         self.failure: ToolkitError | None = None
         self.is_open = False
         self.ends_at_once: int | None = None
+        self.expected: list[str] = []
         self._by_bundle: dict[Path, FakeProgram] = {}
 
     @property
@@ -127,7 +129,13 @@ class FakeSupervisor:
     async def close(self) -> None:
         self.is_open = False
 
-    async def start(self, bundle_dir: Path, clients: Sequence[AttachClient] = ()) -> FakeRunning:
+    def expect(self, backend: str) -> None:
+        self.expected.append(backend)
+
+    async def start(
+        self, bundle_dir: Path, clients: Sequence[AttachClient] = (), *, backend: str = "native"
+    ) -> FakeRunning:
+        del backend
         document = json.loads((bundle_dir / "config.json").read_text())
         for client in clients:
             os.close(client.fd)

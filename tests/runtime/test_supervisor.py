@@ -43,6 +43,7 @@ class FakeLauncher:
         answer: What its shims say first.
         deaths: So many launchers die at their first request, before they fork.
         requests: What launchers were asked.
+        expected: The backends that they were told of.
         shims: Control sockets of the shims.
     """
 
@@ -52,6 +53,7 @@ class FakeLauncher:
         self.started = 0
         self.environments: list[dict[str, str]] = []
         self.requests: list[Message] = []
+        self.expected: list[str] = []
         self.client_fds: list[list[int]] = []
         self.shims: list[socket.socket] = []
 
@@ -66,6 +68,9 @@ class FakeLauncher:
         with control:
             while received := receive_message(control):
                 message, fds = received
+                if message["op"] == "expect":
+                    self.expected.append(message["backend"])
+                    continue
                 if dies:
                     for fd in fds:
                         os.close(fd)
@@ -353,3 +358,30 @@ def test_many_that_see_a_launcher_die_start_one_more(
         assert (launcher.started, len(launcher.requests)) == (2, 8)
 
     play(scenario, deaths=1)
+
+
+def test_a_refusal_of_the_host_is_told_without_asking_whether_the_launcher_died(
+    play: Callable[..., None], bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(supervisor_module, "_has_ended", looked.append)
+
+    async def scenario(supervisor: Supervisor, launcher: FakeLauncher) -> None:
+        with pytest.raises(BackendError, match="no room"):
+            await supervisor.start(bundle)
+        assert (looked, len(launcher.requests)) == ([], 1)
+
+    play(scenario, answer={"event": "failed", "kind": "BackendError", "text": "no room"})
+
+
+def test_a_container_for_lxc_is_told_to_the_launcher_before_its_start(
+    play: Callable[..., None], bundle: Path
+) -> None:
+    async def scenario(supervisor: Supervisor, launcher: FakeLauncher) -> None:
+        supervisor.expect("native")
+        supervisor.expect("lxc")
+        await supervisor.start(bundle, backend="lxc")
+        assert launcher.expected == ["lxc"]
+        assert launcher.requests[0]["backend"] == "lxc"
+
+    play(scenario)

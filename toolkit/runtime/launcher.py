@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from toolkit.errors import BackendError, ToolkitError
@@ -90,11 +91,9 @@ class Launcher:
                 os.close(fd)
 
     def _lacking(self) -> str:
-        """Return the backend for which too few shims wait, the default first; empty for none."""
-        lacking = [
-            name for name, wanted in self._wanted.items() if len(self._waiting[name]) < wanted
-        ]
-        return lacking[-1] if lacking else ""
+        """Return a backend for which too few shims wait; empty for none."""
+        wanted = self._wanted.items()
+        return next((name for name, most in wanted if len(self._waiting[name]) < most), "")
 
     def _expect(self, backend: str) -> None:
         """Make ready for a start that comes soon."""
@@ -119,8 +118,10 @@ class Launcher:
         def wait_for_start() -> int:
             for other in (*(each for row in self._waiting.values() for each in row), ours):
                 other.close()
+            process.set_name(f"toolkit-{'crew' if backend == 'lxc' else 'slot'}")
             if backend == "lxc":
-                return _run_waiting(theirs, self._host, lambda: Crew.make(self._host, rehearsed=True))
+                make = partial(Crew.make, self._host, rehearsed=True)
+                return _run_waiting(theirs, self._host, make)
             return _run_waiting(
                 theirs, self._host, lambda: Slot.make(self._host, path, self._staging_dir)
             )
@@ -188,7 +189,6 @@ def _become_shim(body: Callable[[], int]) -> NoReturn:
 def _run_waiting(
     launcher: socket.socket, host: CgroupHost, make: Callable[[], Slot | Crew | None]
 ) -> int:
-    process.set_name("toolkit-slot")
     slot = make()
     received = receive_message(launcher)
     launcher.close()

@@ -32,6 +32,7 @@ class Running:
         pid: Its process on the host; 0 until `started` is done.
         start_time_ticks: When that process started; with the pid it names it for good.
         started: Done when the program runs, fails with the reason why it does not.
+        was_refused: It does not run, and the shim itself has told why.
         exited: Done with how it ended; fails with BackendError when the shim was lost.
         released: Done when cgroup and namespaces are gone too, or the shim is.
     """
@@ -44,6 +45,7 @@ class Running:
         self._numbers = itertools.count(1)
         self.pid = 0
         self.start_time_ticks = 0
+        self.was_refused = False
         self.started: asyncio.Future[None] = loop.create_future()
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
         self.released: asyncio.Future[None] = loop.create_future()
@@ -110,6 +112,7 @@ class Running:
                 self.start_time_ticks = message["start_time"]
                 _settle(self.started, None)
             case "failed":
+                self.was_refused = True
                 kind = getattr(toolkit.errors, message["kind"], BackendError)
                 known = isinstance(kind, type) and issubclass(kind, ToolkitError)
                 error = _revive_error(kind if known else BackendError, message["text"])

@@ -190,7 +190,8 @@ class Supervisor:
                     await running.started
                 except BackendError:
                     running.forget()
-                    if attempt + 1 < _TRIES and await self._replace_launcher(launcher):
+                    is_last = attempt + 1 == _TRIES or running.was_refused
+                    if not is_last and await self._replace_launcher(launcher):
                         continue  # it died before it could fork: nothing was started
                     raise
                 except BaseException:

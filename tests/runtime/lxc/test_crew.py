@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For which containers a crew that was made ahead will do."""
+"""For which containers a crew that was made ahead will do, and what it needs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from toolkit.errors import BackendError
 from toolkit.runtime.document import default_document
+from toolkit.runtime.lxc import crew
 from toolkit.runtime.lxc.crew import wants_cpuset
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def document(cpu: dict[str, Any] | None = None, own: str = "") -> dict[str, Any]:
@@ -33,3 +38,20 @@ def test_only_who_asks_for_cpus_stands_in_the_hierarchy_of_cpuset(
     wish: dict[str, Any], *, expected: bool
 ) -> None:
     assert wants_cpuset(wish) is expected
+
+
+def test_without_lxc_the_start_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(crew, "_SEARCHED", str(tmp_path))
+    with pytest.raises(BackendError, match="apt-get install lxc"):
+        crew.find_lxc_start()
+
+
+def test_lxc_start_is_looked_for_where_the_host_has_its_programs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "lxc-start"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(crew, "_SEARCHED", str(tmp_path))
+    assert crew.find_lxc_start() == str(program)

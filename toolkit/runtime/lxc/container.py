@@ -14,7 +14,6 @@ from __future__ import annotations
 import array
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -42,12 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from toolkit.kernel.cgroups import CgroupHost
-    from toolkit.runtime.native.child import Child, Description
+    from toolkit.runtime.native.child import Description
 
-_SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_SECONDS: Final = 30
 _REMOVE_SECONDS: Final = 10.0
-_SO_PASSCRED: Final = 16
 _CREDENTIALS: Final = struct.Struct("iii")
 _LOG_BYTES: Final = 64 * 1024
 _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
@@ -102,7 +99,6 @@ class _Start:
         self._crew = crew
         self._bundle = bundle
         self._host = host
-        self._lxc_start = find_lxc_start()
         self._cgroup = host.cgroup(document["linux"]["cgroupsPath"])
         self._monitor_group = host.cgroup(monitor_group(self._cgroup.path))
         self._own = {e["type"] for e in document["linux"]["namespaces"] if not e.get("path")}
@@ -113,27 +109,25 @@ class _Start:
         Args:
             meanwhile: What to do while LXC is at work.
         """
+        crew = self._crew
         with ExitStack() as sources, ExitStack() as undo:
-            sources.callback(_reap, self._crew.dresser)
-            monitored = sources.enter_context(ExitStack())
-            monitored.callback(_reap, self._crew.monitor)
+            sources.callback(crew.close)
             prepared = prepare(self._document, self._bundle, sources)
             for fd in _shim_ends(prepared):
                 undo.callback(os.close, fd)
             self._remove_groups()  # what a crash may have left
             undo.callback(self._remove_groups)
-            link = self._open_link(sources)
-            self._crew.monitor.launch(*self._describe_stage(prepared, link[1].fileno()))
-            link[1].close()
+            fds: list[int] = []
+            crew.hand.tell(self._describe(prepared, fds), fds)
             meanwhile()
-            init = self._await_init(link[0], self._crew.monitor)
+            init = self._await_init()
             undo.callback(init.discard)
-            monitored.close()
+            crew.end_monitor()
             held = self._hold_namespaces(init.pid, undo)
             self._cgroup.apply(self._remaining_resources())
-            prepared.cgroup_fds = clone_own_cgroups(self._cgroup, sources)
-            self._crew.dresser.launch(*self._describe_dress(prepared, init))
-            self._become_program(link[0], prepared, init)
+            groups = clone_own_cgroups(self._cgroup, sources)
+            crew.dress(init.pidfd, self._entered(), groups)
+            self._become_program(crew.link, prepared, init)
             self._monitor_group.remove(_REMOVE_SECONDS)
             undo.pop_all()
         return NativeProgram(
@@ -147,42 +141,22 @@ class _Start:
 
     # -- LXC -----------------------------------------------------------------------
 
-    @staticmethod
-    def _open_link(undo: ExitStack) -> tuple[socket.socket, socket.socket]:
-        """Return our end and the init's; the kernel adds to each message who sent it."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        undo.callback(ours.close)
-        undo.callback(theirs.close)
-        ours.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
-        return ours, theirs
-
-    def _describe_stage(self, prepared: Prepared, link_fd: int) -> tuple[Description, list[int]]:
-        fds: list[int] = []
-        description = prepared.describe(fds)
-        fds.append(link_fd)
-        log = os.path.join(self._bundle, LOG_NAME)
-        with suppress(FileNotFoundError):
-            os.unlink(log)
-        description |= {
-            "link": len(fds) - 1,
-            "lxc_start": self._lxc_start,
-            "lxc_path": self._bundle,
-            "name": self._document["annotations"]["toolkit.container.id"],
+    def _describe(self, prepared: Prepared, fds: list[int]) -> Description:
+        return prepared.describe(fds) | {
             "config": os.path.join(self._bundle, CONFIG_NAME),
-            "log": log,
             "facts": {
                 "cgroup_version": self._host.version,
                 "has_apparmor": _has_apparmor(),
                 "capabilities": CAPABILITIES[: last_capability() + 1],
             },
         }
-        return description, fds
 
-    def _await_init(self, link: socket.socket, monitor: Child) -> _Init:
+    def _await_init(self) -> _Init:
         """Wait until the first step reports; the kernel says who it is."""
+        link, monitor, hand = self._crew.link, self._crew.monitor, self._crew.hand
         poller = select.poll()
-        poller.register(link, select.POLLIN)
-        poller.register(monitor.pidfd, select.POLLIN)
+        for source in (link, monitor.pidfd, hand.report_fd):
+            poller.register(source, select.POLLIN)
         ready = dict(poller.poll(_START_SECONDS * 1000))
         if link.fileno() in ready:
             report, ancillary, _, _ = link.recvmsg(
@@ -191,18 +165,17 @@ class _Start:
             if len(report) == REPORT.size and REPORT.unpack(report) == (0, 0):
                 pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
                 return _Init(pid, process.open_pidfd(pid))
+        if hand.report_fd in ready:
+            hand.await_program()  # raises what it reports
         reason = self._lxc_errors() or "it said nothing"
         raise BackendError(f"lxc-start did not make the container: {reason}")
 
     def _lxc_errors(self) -> str:
-        """Return what LXC logged as errors."""
-        try:
-            with open(
-                os.path.join(self._bundle, LOG_NAME), encoding="utf-8", errors="replace"
-            ) as f:
-                lines = f.read(_LOG_BYTES).splitlines()
-        except FileNotFoundError:
-            return ""
+        """Return the first error that LXC logged, and leave the log in the bundle."""
+        text = os.pread(self._crew.log_fd, _LOG_BYTES, 0)
+        with suppress(OSError), open(os.path.join(self._bundle, LOG_NAME), "wb") as file:
+            file.write(text)
+        lines = text.decode(errors="replace").splitlines()
         texts = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
         # What comes behind the first is only that something failed for it.
         return texts[0].partition(" - ")[2].partition(" - ")[2].strip() if texts else ""
@@ -223,16 +196,10 @@ class _Start:
                 undo.callback(os.close, held[-1])
         return tuple(held)
 
-    def _describe_dress(self, prepared: Prepared, init: _Init) -> tuple[Description, list[int]]:
-        fds: list[int] = []
-        description = prepared.describe(fds)
-        description["init"] = len(fds)
-        fds.append(init.pidfd)
-        flags = namespaces.CLONE_NEWNS
-        if "uts" in self._own:
-            flags |= namespaces.CLONE_NEWUTS
-        description["flags"] = flags
-        return description, fds
+    def _entered(self) -> int:
+        """Return the namespaces that the hand enters for the last of its work."""
+        uts = namespaces.CLONE_NEWUTS if "uts" in self._own else 0
+        return namespaces.CLONE_NEWNS | uts
 
     def _become_program(self, link: socket.socket, prepared: Prepared, init: _Init) -> None:
         """Send the first step what to become, and return when it has."""
@@ -275,25 +242,6 @@ class _Start:
                 raise
             refusal = error
         return plan({**spec, "cwd": "/"}, annotations, root_fd), refusal
-
-
-def find_lxc_start() -> str:
-    """Return where `lxc-start` is.
-
-    Raises:
-        BackendError: It is not installed.
-    """
-    found = shutil.which("lxc-start", path=_SEARCHED)
-    if found is None:
-        raise BackendError("the lxc backend needs lxc-start: apt-get install lxc")
-    return found
-
-
-def _reap(child: Child) -> None:
-    """End a child and wait for it; LXC's monitor leaves the container's init to us."""
-    process.signal_pidfd(child.pidfd, signal.SIGKILL)
-    os.waitpid(child.pid, 0)
-    os.close(child.pidfd)
 
 
 def _has_apparmor() -> bool:

@@ -1,81 +1,154 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two children that a start with LXC needs, made in one go, or ahead of need.
 
-One becomes `lxc-start` in a mount namespace of its own, the other dresses the
-container. To clone them, and to touch their memory for the first time, costs
-milliseconds: an engine whose containers run in LXC keeps such crews waiting.
+One is `lxc-start` itself, in a mount namespace of its own, waiting for its
+configuration. The other, the hand, sets the stage for it there, and later dresses
+the container. To clone them, to execute and link LXC, and to touch memory for the
+first time costs milliseconds: an engine that runs containers in LXC keeps such
+crews waiting.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import array
+import itertools
+import os
+import shutil
+import signal
+import socket
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
-from toolkit.kernel import namespaces
+from toolkit.errors import BackendError
+from toolkit.kernel import namespaces, process
 from toolkit.runtime.lxc.dress import dress_container
-from toolkit.runtime.lxc.rehearsal import play_dresser, play_monitor, play_shim
-from toolkit.runtime.lxc.stage import become_lxc, set_stage
+from toolkit.runtime.lxc.rehearsal import play_hand, play_shim
+from toolkit.runtime.lxc.stage import become_lxc, prepare_stage, set_stage
 from toolkit.runtime.native.child import Child
+from toolkit.runtime.native.prepare import Prepared
 
 if TYPE_CHECKING:
     from toolkit.kernel.cgroups import CgroupHost
     from toolkit.runtime.backend import Document
+    from toolkit.runtime.native.child import Description
 
 _V1: Final = 1
+_SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SO_PASSCRED: Final = 16
+_MSG_CMSG_CLOEXEC: Final = 0x40000000
+_MAX_GROUPS: Final = 32
+_numbers = itertools.count(1)
 
 
 class Crew:
-    """Two waiting children.
+    """LXC and the hand, waiting.
 
     Attributes:
-        monitor: Becomes `lxc-start`, LXC's monitor.
-        dresser: Finishes the container's mounts.
+        monitor: `lxc-start`, which becomes the container's monitor.
+        hand: Prepares and finishes the container's mounts.
+        link: The first step reports here, and the kernel adds who it is.
+        log_fd: What LXC logs.
     """
 
-    def __init__(self, monitor: Child, dresser: Child, *, has_cpuset: bool, mounted: str) -> None:
+    def __init__(
+        self, monitor: Child, hand: Child, *, link: socket.socket, call: socket.socket, log_fd: int
+    ) -> None:
         self.monitor = monitor
-        self.dresser = dresser
-        self._has_cpuset = has_cpuset
-        self._mounted = mounted
+        self.hand = hand
+        self.link = link
+        self.log_fd = log_fd
+        self._call = call
+        self._has_cpuset = False
+        self._mounted = ""
 
     @classmethod
-    def make(
-        cls, host: CgroupHost, *, has_cpuset: bool = False, rehearsed: bool = False
-    ) -> Self:
-        """Clone the children.
+    def make(cls, host: CgroupHost, *, has_cpuset: bool = False, rehearsed: bool = False) -> Self:
+        """Execute LXC and clone the hand.
 
         Args:
             host: The cgroups of this machine.
             has_cpuset: The container's group stands in the hierarchy of cpuset, too.
             rehearsed: There is time: all play their parts once.
+
+        Raises:
+            BackendError: LXC is not installed, or something failed on the way.
         """
         controllers = set(host.controllers) if host.version == _V1 else set()
         if not has_cpuset:
             controllers.discard("cpuset")
         mounted = _read_mounts()
         with ExitStack() as undo:
-            early = partial(_set_up_monitor, controllers, rehearsed=rehearsed)
-            monitor = Child(namespaces.CLONE_NEWNS, -1, early, become_lxc)
-            undo.callback(monitor.discard)
+            link, log_fd, monitor = _execute_lxc(controllers, undo)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(ours.close)
+            early = partial(_join, monitor.pidfd, rehearsed=rehearsed)
             flags = namespaces.CLONE_NEWNS if rehearsed else 0
-            dresser = Child(
-                flags, -1, play_dresser if rehearsed else lambda: None, dress_container
-            )
-            undo.callback(dresser.discard)
+            with theirs:
+                hand = Child(flags, -1, early, partial(_work, theirs))
+            undo.callback(hand.discard)
             if rehearsed:
                 play_shim()
             undo.pop_all()
-        return cls(monitor, dresser, has_cpuset=has_cpuset, mounted=mounted)
+        crew = cls(monitor, hand, link=link, call=ours, log_fd=log_fd)
+        crew._has_cpuset, crew._mounted = has_cpuset, mounted
+        return crew
 
     def serves(self, document: Document) -> bool:
         """Tell whether a container can be started by it: what was mounted since it does not see."""
         return self._has_cpuset == wants_cpuset(document) and self._mounted == _read_mounts()
 
+    def dress(self, init_pidfd: int, flags: int, cgroup_fds: dict[str, int]) -> None:
+        """Let the hand finish the container that LXC has made.
+
+        Args:
+            init_pidfd: The container's init.
+            flags: Its namespaces that the hand is to enter.
+            cgroup_fds: The container's control groups by hierarchy, detached mounts.
+
+        Raises:
+            BackendError: LXC made something else than was asked for, or the hand is gone.
+            InvalidRequestError: Something of the document cannot be had.
+        """
+        names = " ".join((str(flags), *cgroup_fds))
+        rights = array.array("i", [init_pidfd, *cgroup_fds.values()])
+        with suppress(OSError):  # it is gone, and its report says why
+            self._call.sendmsg([names.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        self.hand.await_program()
+
+    def close(self) -> None:
+        """End both after a start; the container's init is adopted by this process."""
+        self.end_monitor()
+        _reap(self.hand)
+        self._call.close()
+        self.link.close()
+        os.close(self.log_fd)
+
+    def end_monitor(self) -> None:
+        """End LXC, if that has not been done."""
+        if self.monitor.pidfd >= 0:
+            _reap(self.monitor)
+            self.monitor.pidfd = -1
+
     def discard(self) -> None:
-        """End both."""
-        self.monitor.discard()
-        self.dresser.discard()
+        """End both without a start."""
+        self.hand.discard()
+        self.end_monitor()
+        self._call.close()
+        self.link.close()
+        os.close(self.log_fd)
+
+
+def find_lxc_start() -> str:
+    """Return where `lxc-start` is.
+
+    Raises:
+        BackendError: It is not installed.
+    """
+    found = shutil.which("lxc-start", path=_SEARCHED)
+    if found is None:
+        raise BackendError("the lxc backend needs lxc-start: apt-get install lxc")
+    return found
 
 
 def wants_cpuset(document: Document) -> bool:
@@ -85,10 +158,56 @@ def wants_cpuset(document: Document) -> bool:
     return bool(cpu.get("cpus") or cpu.get("mems")) or "cpuset" in own
 
 
-def _set_up_monitor(controllers: set[str], *, rehearsed: bool) -> None:
+def _execute_lxc(controllers: set[str], undo: ExitStack) -> tuple[socket.socket, int, Child]:
+    """Execute LXC on its stage; return our end of the link, the log, and LXC."""
+    # Its command socket has no place in a directory: the name is this start's alone.
+    description = {
+        "lxc_start": find_lxc_start(),
+        "name": f"toolkit-{os.getpid()}-{next(_numbers)}",
+    }
+    link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    undo.callback(link.close)
+    link.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
+    log_fd = os.memfd_create("lxc-log", os.MFD_CLOEXEC)
+    undo.callback(os.close, log_fd)
+    with theirs:
+        monitor = Child(namespaces.CLONE_NEWNS, -1, partial(set_stage, controllers), become_lxc)
+        started = undo.enter_context(ExitStack())
+        started.callback(monitor.discard)
+        monitor.launch(description, [theirs.fileno(), log_fd])
+    started.pop_all()
+    undo.callback(_reap, monitor)
+    return link, log_fd, monitor
+
+
+def _join(monitor_pidfd: int, *, rehearsed: bool) -> None:
     if rehearsed:
-        play_monitor()
-    set_stage(controllers)
+        play_hand()
+    namespaces.enter(monitor_pidfd, namespaces.CLONE_NEWNS)
+
+
+def _work(call: socket.socket, description: Description, fds: list[int]) -> None:
+    """Do what the hand does: the stage first, the container when it is called again."""
+    prepared = Prepared.from_description(description, fds)
+    prepare_stage(description, prepared)
+    received = array.array("i")
+    space = socket.CMSG_SPACE(_MAX_GROUPS * received.itemsize)
+    names, ancillary, _, _ = call.recvmsg(4096, space, _MSG_CMSG_CLOEXEC)
+    if not names:  # the shim is gone, or the start has failed
+        return
+    for _, _, data in ancillary:
+        received.frombytes(data)
+    flags, *hierarchies = names.decode().split(" ")
+    init_pidfd, *group_fds = received
+    prepared.cgroup_fds = dict(zip(hierarchies, group_fds, strict=True))
+    dress_container(prepared, init_pidfd, int(flags))
+
+
+def _reap(child: Child) -> None:
+    """End a child and wait for it; LXC's monitor leaves the container's init to us."""
+    process.signal_pidfd(child.pidfd, signal.SIGKILL)
+    os.waitpid(child.pid, 0)
+    os.close(child.pidfd)
 
 
 def _read_mounts() -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from toolkit.errors import BackendError, KernelCallError
 from toolkit.kernel import mounts, namespaces, process
@@ -21,20 +21,21 @@ from toolkit.runtime.lxc.config_writer import escape_fstab
 from toolkit.runtime.native.prepare import DEFAULT_LINKS, PlannedMount, Prepared
 from toolkit.runtime.native.rootfs import cover_paths, mount_console, mount_entry
 
-if TYPE_CHECKING:
-    from toolkit.runtime.native.child import Description
-
 # What LXC adds to /dev (note H-5); terminals of its monitor, which is not there any more.
 _LXC_DEVICES: Final = ("tty1", "ptmx", "console")
 
 
-def dress_container(description: Description, fds: list[int]) -> None:
-    """Check and finish the mounts of a container that LXC has made."""
-    prepared = Prepared.from_description(description, fds)
+def dress_container(prepared: Prepared, init_pidfd: int, flags: int) -> None:
+    """Check and finish the mounts of a container that LXC has made.
+
+    Args:
+        prepared: What the container was to be.
+        init_pidfd: Its init.
+        flags: The namespaces to enter.
+    """
     document = prepared.document
-    init_pidfd = fds[description["init"]]
-    namespaces.enter(init_pidfd, description["flags"])
-    if description["flags"] & namespaces.CLONE_NEWUTS:
+    namespaces.enter(init_pidfd, flags)
+    if flags & namespaces.CLONE_NEWUTS:
         process.set_domainname(document.get("domainname", ""))
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _take_lxc_devices_away()

@@ -47,8 +47,8 @@ def play_shim() -> None:
         os.close(root_fd)
 
 
-def play_monitor() -> None:
-    """Play the part of the child that becomes `lxc-start`; in a mount namespace of its own."""
+def play_hand() -> None:
+    """Play the part of the hand: the stage, and the mounts; in a mount namespace of its own."""
     with _prepared() as prepared, _rehearsal_root() as root_fd:
         placed = place_mounts(root_fd, prepared)
         put_first_step(prepared)
@@ -58,13 +58,8 @@ def play_monitor() -> None:
             mounts=mount_entries(placed, prepared.document),
             facts=HostFacts(cgroup_version=_V1),
         ).render()
-
-
-def play_dresser() -> None:
-    """Play the part of the child that finishes the mounts; in a mount namespace of its own."""
-    with _prepared() as prepared, _rehearsal_root() as root_fd:
         for entry in prepared.mounts:
-            if entry.kind != "cgroup":
+            if entry.kind != "cgroup" and entry.target != "/dev":  # that is mounted already
                 mount_entry(root_fd, entry, {})
         linux = prepared.document["linux"]
         cover_paths(root_fd, readonly=linux["readonlyPaths"], masked=linux["maskedPaths"])

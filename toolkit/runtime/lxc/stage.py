@@ -6,6 +6,10 @@ of them is visible on the host or can be left behind. Mount points are made, and
 links in their paths resolved, by descriptor inside the root: what LXC reads in
 the configuration are paths without links, and it refuses a link that somebody
 puts there meanwhile (row S-44). What it has mounted is checked by `dress`.
+
+`lxc-start` is executed here before anybody asks for a container, and waits for its
+configuration: a pipe in its own ``/run/lxc``. Another child, which has entered this
+place, sets it up for one container and writes the configuration.
 """
 
 from __future__ import annotations
@@ -23,16 +27,17 @@ from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root
 from toolkit.runtime.lxc.config_writer import MountEntry
 from toolkit.runtime.lxc.first_step import first_step
 from toolkit.runtime.lxc.template import INIT_PATH, Document, HostFacts, configuration
-from toolkit.runtime.native.prepare import PlannedMount, Prepared
 from toolkit.runtime.native.rootfs import mount_root
 
 if TYPE_CHECKING:
     from toolkit.runtime.native.child import Description
+    from toolkit.runtime.native.prepare import PlannedMount, Prepared
 
 CONFIG_NAME: Final = "config.lxc"
 LOG_NAME: Final = "lxc.log"
 
 _LXC_RUN_DIR: Final = "/run/lxc"
+_CONFIG_PIPE: Final = f"{_LXC_RUN_DIR}/config"
 _CGROUP_DIR: Final = "/sys/fs/cgroup"
 # What the kernel fills; nobody mounts files or directories of ours below these but LXC.
 _FILLED: Final = frozenset({"proc", "sysfs", "mqueue", "tmpfs"})
@@ -68,20 +73,26 @@ def set_stage(controllers: set[str]) -> None:
     """
     mounts.set_propagation(b"/", mounts.MS_REC | mounts.MS_SLAVE)
     _cover_run_dir()
+    os.mkfifo(_CONFIG_PIPE, 0o600)
     _show_hierarchies(controllers)
 
 
-def become_lxc(description: Description, fds: list[int]) -> None:
-    """Mount the root, write the configuration, and become `lxc-start`."""
-    prepared = Prepared.from_description(description, fds)
-    link_fd = fds[description["link"]]
+def prepare_stage(description: Description, prepared: Prepared) -> None:
+    """Mount the root, write the configuration, and hand it to LXC, which waits for it."""
     with ExitStack() as undo:
         root_fd = mount_root(prepared)
         undo.callback(os.close, root_fd)
         placed = place_mounts(root_fd, prepared)
     put_first_step(prepared)
-    _write_configuration(description, prepared, placed)
-    _run_lxc(description, link_fd)
+    text = configuration(
+        prepared.document,
+        root_path=prepared.root_path,
+        mounts=mount_entries(placed, prepared.document),
+        facts=HostFacts(**description["facts"]),
+    ).render()
+    for path in (description["config"], _CONFIG_PIPE):
+        with open(path, "wb") as file:
+            file.write(text)
 
 
 def place_mounts(root_fd: int, prepared: Prepared) -> list[Placed]:
@@ -185,20 +196,6 @@ def _mount_entry(place: Placed, mount: dict[str, Any]) -> MountEntry:
     )
 
 
-def _write_configuration(
-    description: Description, prepared: Prepared, placed: list[Placed]
-) -> None:
-    facts = HostFacts(**description["facts"])
-    writer = configuration(
-        prepared.document,
-        root_path=prepared.root_path,
-        mounts=mount_entries(placed, prepared.document),
-        facts=facts,
-    )
-    with open(description["config"], "wb") as file:
-        file.write(writer.render())
-
-
 def _cover_run_dir() -> None:
     """Give LXC a directory of its own for its locks; it goes with this namespace."""
     with suppress(FileExistsError):
@@ -236,16 +233,21 @@ def _cover(path: str, mount_fd: int) -> None:
     os.close(target_fd)
 
 
-def _run_lxc(description: Description, link_fd: int) -> None:
+def become_lxc(description: Description, fds: list[int]) -> None:
+    """Become `lxc-start`, which reads its configuration from a pipe: it waits for one.
+
+    The command stands in the arguments, too: whatever was read, there is nothing else to run.
+    """
+    link_fd, log_fd = fds
     null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd, number in ((link_fd, 0), (null_fd, 1), (null_fd, 2)):
+    for fd, number in ((link_fd, 0), (log_fd, 1), (null_fd, 2)):
         os.dup2(fd, number)
     process.die_with_parent(signal.SIGKILL)
     process.close_from_on_exec(3)
     arguments = [
-        description["lxc_start"], "--foreground", f"--lxcpath={description['lxc_path']}",
-        f"--name={description['name']}", f"--rcfile={description['config']}",
-        f"--logfile={description['log']}", "--logpriority=WARN",
+        description["lxc_start"], "--foreground", f"--lxcpath={_LXC_RUN_DIR}",
+        f"--name={description['name']}", f"--rcfile={_CONFIG_PIPE}",
+        "--logfile=/proc/self/fd/1", "--logpriority=WARN", "--", INIT_PATH,
     ]  # fmt: skip
     try:
         os.execve(arguments[0], arguments, {"PATH": os.defpath})  # noqa: S606 - no shell

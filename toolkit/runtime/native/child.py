@@ -47,6 +47,7 @@ class Child:
     Attributes:
         pid: Its process on the host.
         pidfd: Stands for it; readable when it has ended.
+        report_fd: Readable when it has become its program, or has failed.
     """
 
     def __init__(self, flags: int, cgroup_fd: int, early: Callable[[], None], body: Body) -> None:
@@ -59,7 +60,7 @@ class Child:
             body: What it does when told; must end in execve.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._report_fd, report_fd = os.pipe2(os.O_CLOEXEC)
+        self.report_fd, report_fd = os.pipe2(os.O_CLOEXEC)
         try:
             self.pid, self.pidfd = namespaces.clone(flags, cgroup_fd)
             if self.pid == 0:
@@ -67,7 +68,7 @@ class Child:
                 _run(theirs, report_fd, early, body)
         except ToolkitError:
             ours.close()
-            os.close(self._report_fd)
+            os.close(self.report_fd)
             raise
         finally:
             theirs.close()
@@ -108,14 +109,14 @@ class Child:
         """
         self._await_report()
         self._go.close()
-        os.close(self._report_fd)
+        os.close(self.report_fd)
 
     def _await_report(self) -> None:
         poller = select.poll()
-        poller.register(self._report_fd, select.POLLIN)
+        poller.register(self.report_fd, select.POLLIN)
         if not poller.poll(_START_SECONDS * 1000):
             raise BackendError(f"the program did not start within {_START_SECONDS} s")
-        report = os.read(self._report_fd, _REPORT_BYTES)
+        report = os.read(self.report_fd, _REPORT_BYTES)
         if report:
             message = json.loads(report)
             raise _KINDS.get(message["kind"], BackendError)(message["text"])
@@ -125,7 +126,7 @@ class Child:
         process.signal_pidfd(self.pidfd, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self._go.close()
-        os.close(self._report_fd)
+        os.close(self.report_fd)
         os.close(self.pidfd)
 
 
@@ -138,6 +139,7 @@ def _run(go: socket.socket, report_fd: int, early: Callable[[], None], body: Bod
         task = _await_task(go)
         if task is not None:
             body(*task)
+            os.close(report_fd)  # done: who waits need not wait for the end of this process
     except ToolkitError as error:
         _report(report_fd, type(error).__name__, str(error))
     except OSError as error:
