@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal
 
-from toolkit.errors import FirewallError
 from toolkit.network.firewall import FAMILIES, FirewallState
+from toolkit.network.firewall_changes import ChangedByFamily
 from toolkit.network.firewall_rules import Chains, every_jump, jumps, port_rules, rules
 from toolkit.network.firewall_text import (
     TABLES,
@@ -37,49 +37,13 @@ if TYPE_CHECKING:
 Lines = dict[Table, list[str]]
 
 
-class IptablesFirewall:
+class IptablesFirewall(ChangedByFamily[str]):
     """A `Firewall` by iptables-restore."""
 
     def __init__(self, instance: str, runner: IptablesRunner) -> None:
+        super().__init__()
         self._chains = Chains.of(instance)
         self._runner = runner
-        # Families that something of ours is in: IPv6 costs nothing until a network has it.
-        self._used: set[Family] = set()
-
-    def apply(self, previous: FirewallState | None, state: FirewallState) -> None:
-        """Change what differs in one transaction for each family."""
-        if previous is None:
-            self._rebuild_all(state)
-            return
-        for family in FAMILIES:
-            if family not in self._used:
-                if self._wants(family, state):
-                    self._rebuild(family, state)
-                continue
-            changes = self._difference(family, previous, state)
-            if not changes:
-                continue
-            try:
-                self._runner.restore(family, changes)
-            except FirewallError:
-                # Not what *previous* says is there: then who knows about the other family.
-                self._rebuild_all(state)
-                return
-
-    def missing(self, state: FirewallState) -> list[str]:
-        """Return what is not as it should be, a line each."""
-        found = []
-        for family in FAMILIES:
-            if self._wants(family, state):
-                found += self._missing(family, state)
-        return found
-
-    def repair(self, state: FirewallState) -> list[str]:
-        """Write everything anew if anything is missing, and return what was."""
-        missing = self.missing(state)
-        if missing:
-            self.apply(None, state)
-        return missing
 
     def flush(self) -> None:
         """Remove everything of this instance, and nothing else."""
@@ -104,10 +68,6 @@ class IptablesFirewall:
 
     def _wants(self, family: Family, state: FirewallState) -> bool:
         return bool(rules(self._chains, state, family))
-
-    def _rebuild_all(self, state: FirewallState) -> None:
-        for family in FAMILIES:
-            self._rebuild(family, state)
 
     def _rebuild(self, family: Family, state: FirewallState) -> None:
         """Write every chain anew; jumps that are there stay where they are."""
@@ -136,6 +96,9 @@ class IptablesFirewall:
             return False
         saved = _Saved(self._runner.save(family))
         return any(saved.has(table, chain) for table, chain in self._chains.by_table())
+
+    def _carry_out(self, family: Family, changes: str) -> None:
+        self._runner.restore(family, changes)
 
     def _difference(self, family: Family, previous: FirewallState, state: FirewallState) -> str:
         """Return the transaction between two states; little work where only ports differ."""

@@ -17,16 +17,17 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from toolkit.errors import FirewallError
 from toolkit.network.firewall import FAMILIES, FirewallState
+from toolkit.network.firewall_changes import ChangedByFamily
 from toolkit.network.firewall_rules import LOOPBACK
 from toolkit.network.firewall_watch import RulesWatch
+from toolkit.network.nft import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from toolkit.network.firewall import Family, LinkedPort, PublishedPort
-    from toolkit.network.nft import Command, NftRunner
+    from toolkit.network.nft import NftRunner
 
 _NFT_FAMILY: Final[dict[Family, str]] = {4: "ip", 6: "ip6"}
 _ADDRESS_TYPE: Final[dict[Family, str]] = {4: "ipv4_addr", 6: "ipv6_addr"}
@@ -51,48 +52,13 @@ class _Rule(NamedTuple):
     body: list[Command]
 
 
-class NftFirewall:
+class NftFirewall(ChangedByFamily[list[Command]]):
     """A `Firewall` by one table of its own for each family."""
 
     def __init__(self, instance: str, runner: NftRunner) -> None:
+        super().__init__()
         self._table = f"toolkit_{instance}"
         self._runner = runner
-        self._used: set[Family] = set()
-
-    def apply(self, previous: FirewallState | None, state: FirewallState) -> None:
-        """Change what differs in one transaction for each family."""
-        if previous is None:
-            self._rebuild_all(state)
-            return
-        for family in FAMILIES:
-            if family not in self._used:
-                if self._wants(family, state):
-                    self._rebuild(family, state)
-                continue
-            changes = self._difference(family, previous, state)
-            if not changes:
-                continue
-            try:
-                self._runner.run(changes)
-            except FirewallError:
-                # Not what *previous* says is there: then who knows about the other family.
-                self._rebuild_all(state)
-                return
-
-    def missing(self, state: FirewallState) -> list[str]:
-        """Return what is not as it should be, a line each."""
-        found = []
-        for family in FAMILIES:
-            if self._wants(family, state) or family in self._used:
-                found += self._missing(family, state)
-        return found
-
-    def repair(self, state: FirewallState) -> list[str]:
-        """Write everything anew if anything is missing, and return what was."""
-        missing = self.missing(state)
-        if missing:
-            self.apply(None, state)
-        return missing
 
     def flush(self) -> None:
         """Remove everything of this instance, and nothing else."""
@@ -108,10 +74,6 @@ class NftFirewall:
     def _wants(self, family: Family, state: FirewallState) -> bool:
         return bool(state.networks_of(family) or state.ports_of(family))
 
-    def _rebuild_all(self, state: FirewallState) -> None:
-        for family in FAMILIES:
-            self._rebuild(family, state)
-
     def _rebuild(self, family: Family, state: FirewallState) -> None:
         table = {"table": {"family": _NFT_FAMILY[family], "name": self._table}}
         commands: list[Command] = [{"add": table}, {"delete": table}]
@@ -123,6 +85,10 @@ class NftFirewall:
         else:
             self._used.discard(family)
         self._runner.run(commands)
+
+    def _carry_out(self, family: Family, changes: list[Command]) -> None:
+        del family  # each command names its table's
+        self._runner.run(changes)
 
     def _difference(
         self, family: Family, previous: FirewallState, state: FirewallState
