@@ -50,6 +50,19 @@ class InvalidLinkError(InvalidRequestError):
     """A text is not a link, or the containers cannot be linked."""
 
 
+class DockerfileError(InvalidRequestError):
+    """A Dockerfile says something that cannot be.
+
+    Attributes:
+        line: Number of the line, from 1; 0 for the file as a whole.
+    """
+
+    def __init__(self, message: str, line: int) -> None:
+        where = f"dockerfile parse error line {line}: " if line else ""
+        super().__init__(f"{where}{message}")
+        self.line = line
+
+
 class UnsafeArchiveError(InvalidRequestError):
     """An archive holds a member that would leave its root, or is not an archive.
 

@@ -171,7 +171,7 @@ def _host_options(host: schemas.HostConfig) -> HostOptions:
         shm_size_bytes=_shm_size(host),
         tmpfs=host.tmpfs or {},
         sysctls=host.sysctls or {},
-        ulimits=tuple(_ulimit(wire) for wire in host.ulimits or ()),
+        ulimits=tuple(read_ulimit(wire) for wire in host.ulimits or ()),
         devices=tuple(_device(wire) for wire in host.devices or ()),
         oom_score_adj=_oom_score(host),
         init=bool(host.init),
@@ -242,7 +242,7 @@ def _oom_score(host: schemas.HostConfig) -> int:
     return score
 
 
-def _ulimit(wire: schemas.Ulimit) -> Ulimit:
+def read_ulimit(wire: schemas.Ulimit) -> Ulimit:
     """Return one resource limit."""
     name, soft, hard = (wire.name or "").lower(), wire.soft or 0, wire.hard or 0
     if not name:

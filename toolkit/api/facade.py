@@ -20,7 +20,9 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from toolkit.build.ports import BuildOptions, Told
     from toolkit.config import Instance
+    from toolkit.engine.builds import PrunedBuilds
     from toolkit.engine.commit import CommitOptions
     from toolkit.engine.events import Event
     from toolkit.engine.images import RemovedImage
@@ -210,6 +212,18 @@ class Transfers(Protocol):
         """Return what a registry finds."""
 
 
+class Builds(Protocol):
+    """The builds."""
+
+    async def build(
+        self, options: BuildOptions, stream: BinaryIO, tell: Callable[[Told], Awaitable[None]]
+    ) -> Image:
+        """Build an image."""
+
+    async def prune(self) -> PrunedBuilds:
+        """Remove what only the next build might have used."""
+
+
 class Volumes(Protocol):
     """The volumes."""
 
@@ -309,6 +323,10 @@ class EngineFacade(Protocol):
     @property
     def transfers(self) -> Transfers:
         """How images come and go."""
+
+    @property
+    def builds(self) -> Builds:
+        """The builds."""
 
     @property
     def volumes(self) -> Volumes:

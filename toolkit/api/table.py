@@ -8,6 +8,7 @@ from typing import Final
 from toolkit.api.router import Route, delete, get, head, post, put
 from toolkit.api.routes import (
     archives,
+    builds,
     containers,
     execs,
     extensions,
@@ -77,7 +78,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     delete("/images/{name:*}", images.remove),
     get("/distribution/{name:*}/json", transfers.distribution),
     post("/commit", archives.commit),
-    post("/build", unavailable("building is")),
+    post("/build", builds.build, cancels=True),
+    post("/build/prune", builds.prune),
     # networks and volumes
     get("/networks", networks.list_),
     get("/networks/{name:*}", networks.inspect),

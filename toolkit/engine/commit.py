@@ -64,17 +64,50 @@ def commit_layer(parts: Parts, record: ContainerRecord, options: CommitOptions) 
 def _document(
     base: Config, record: ContainerRecord, options: CommitOptions, diff_id: str
 ) -> Config:
-    now = format_time(datetime.now(UTC))
-    step = {"created": now, "created_by": " ".join([record.path, *record.args])}
-    step |= {"author": options.author} if options.author else {}
-    step |= {"comment": options.message} if options.message else {}
-    diff_ids = [*(base.get("rootfs", {}).get("diff_ids") or ()), diff_id]
     inherited = base.get("config") or {}
+    return derived_document(
+        base,
+        config=merged_config(container_config(inherited, record.spec), options.config),
+        made_by=" ".join([record.path, *record.args]),
+        diff_id=diff_id,
+        author=options.author,
+        comment=options.message,
+        container_id=record.id,
+    )
+
+
+def derived_document(
+    base: Config,
+    *,
+    config: Config,
+    made_by: str,
+    diff_id: str = "",
+    author: str = "",
+    comment: str = "",
+    container_id: str = "",
+) -> Config:
+    """Return the document of an image made from another by one step.
+
+    Args:
+        base: The other's document; empty for an image from nothing.
+        config: Of the new image.
+        made_by: What the step did.
+        diff_id: The layer that it added; empty for none.
+        author: Whose work it is.
+        comment: On the step.
+        container_id: Where the step ran.
+    """
+    now = format_time(datetime.now(UTC))
+    step: Config = {"created": now, "created_by": made_by}
+    step |= {"author": author} if author else {}
+    step |= {"comment": comment} if comment else {}
+    step |= {} if diff_id else {"empty_layer": True}
+    diff_ids = [*(base.get("rootfs", {}).get("diff_ids") or ()), *([diff_id] if diff_id else [])]
     document = {
         "architecture": base.get("architecture") or machine_architecture(),
-        "author": options.author,
-        "config": merged_config(container_config(inherited, record.spec), options.config),
-        "container": record.id,
+        "author": author,
+        "config": config,
+        "container": container_id,
         "created": now,
         "history": [*(base.get("history") or ()), step],
         "os": base.get("os") or "linux",

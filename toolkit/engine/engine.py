@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.assembly import real_parts
+from toolkit.engine.builds import BuildUseCases
 from toolkit.engine.container import Container
 from toolkit.engine.context import EngineContext
 from toolkit.engine.creation import create_record
@@ -72,6 +73,7 @@ class Engine:
         self._transfers: TransferUseCases | None = None
         self._volumes: VolumeUseCases | None = None
         self._sessions_held: Sessions | None = None
+        self._builds: BuildUseCases | None = None
 
     async def open(self) -> None:
         """Take the instance, find its containers again, and begin to serve.
@@ -105,6 +107,7 @@ class Engine:
         self._images = ImageUseCases(context)
         self._transfers = TransferUseCases(context)
         self._volumes = VolumeUseCases(context)
+        self._builds = BuildUseCases(context, self._images, self.create_container)
         restart_by_policy(context)
         ownership = Ownership(context, images=self._images, volumes=self._volumes)
         self._sessions_held = Sessions(ownership)
@@ -220,6 +223,13 @@ class Engine:
     def readiness(self) -> Readiness:
         """When a container is ready to be talked to."""
         return Readiness(self._context)
+
+    @property
+    def builds(self) -> BuildUseCases:
+        """The builds of this instance."""
+        if self._builds is None:
+            raise ToolkitError("the engine is not open")
+        return self._builds
 
     async def info(self) -> EngineInfo:
         """Return what this engine is and has."""

@@ -157,7 +157,7 @@ class HostOptions:
         network_mode: ``none``, ``host``, ``bridge``, ``container:<id>`` or a network's name.
         published_ports: ``"80/tcp"`` to its bindings.
         security_options: docker's ``--security-opt`` texts.
-        wire: Fields that are only stored and shown again, by docker's names.
+        is_build_step: A build made it, and removes it: an engine that finds it is after a crash.
     """
 
     network_mode: str = "none"
@@ -196,6 +196,7 @@ class HostOptions:
     masked_paths: tuple[str, ...] | None = None
     readonly_paths: tuple[str, ...] | None = None
     backend: str = ""
+    is_build_step: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from toolkit.build.context import sweep_builds
+from toolkit.engine.builds import builds_dir
 from toolkit.engine.container import Container
 from toolkit.engine.copies import read_copy
 from toolkit.engine.model import (
@@ -146,6 +148,8 @@ async def _resolve(context: EngineContext, container: Container, reason: str) ->
         program = await context.parts.supervisor.reconnect(files.bundle_dir)
         if program is not None:
             await container.adopt(program)
+            if container.record.spec.host.is_build_step:
+                await container.remove(force=True, volumes=True)
             return
         await context.on_host(end_cgroup, context, record)
         ended = ended or await context.on_host(read_exit_status, files.exit_status)
@@ -153,6 +157,9 @@ async def _resolve(context: EngineContext, container: Container, reason: str) ->
     elif status == State.CREATED and ended is not None:
         # It was started and ended; a power cut took the news of both.
         await container.settle(ended)
+    if container.record.spec.host.is_build_step:  # its build died with the engine before
+        await container.remove(force=True, volumes=True)
+        return
     if container.record.state.status not in ACTIVE:
         await context.on_host(_remove_tree, files.bundle_dir)
         if container.record.spec.host.auto_remove and container.record.state.started_at:
@@ -173,6 +180,8 @@ def _sweep(context: EngineContext, known: set[ContainerId]) -> None:
     for container_id in _ids_in(instance.containers_dir):
         if container_id not in known:
             _remove_tree(instance.containers_dir / container_id)
+    for name in sweep_builds(builds_dir(context)):
+        _log.warning("removed the context of build %s", name)
     for removed in context.parts.layers.sweep(set(known)):
         _log.warning("removed the unknown layer %s", removed)
 

@@ -8,15 +8,14 @@ mounts that only one thread sees (`toolkit.storage.views`).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import stat
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from toolkit.build.beside import beside
 from toolkit.engine.commit import CommitOptions, commit_layer
 from toolkit.engine.model import State
 from toolkit.engine.outflow import Outflow
@@ -27,7 +26,7 @@ from toolkit.runtime.native.users import resolve_identity
 from toolkit.storage import views
 from toolkit.storage.pack import pack_tree
 from toolkit.storage.places import NotADirectoryInRootError, Place, found_place, resolve_in_scope
-from toolkit.storage.unpack import unpack_tree
+from toolkit.storage.unpack import Stamp, unpack_tree
 from toolkit.storage.views import Bind
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class ContainerTree(ContainerProgram):
     async def changes(self) -> list[Change]:
         """Return what differs from its image, sorted by path."""
         self._check_listed()
-        return await self._beside(lambda: self._context.parts.layers.changes(self.record.id))
+        return await beside(lambda: self._context.parts.layers.changes(self.record.id))
 
     async def export(self) -> AsyncGenerator[bytes, None]:
         """Return its whole tree as a tar, without what is mounted in it (rule 9.45)."""
@@ -128,7 +127,7 @@ class ContainerTree(ContainerProgram):
             with found_place(root_fd, path) as place:
                 return PathStat.of(place, path)
 
-        return await self._beside(lambda: opened(look))
+        return await beside(lambda: opened(look))
 
     async def copy_out(self, path: str) -> tuple[PathStat, AsyncGenerator[bytes, None]]:
         """Return what is at a path, and it as a tar.
@@ -183,7 +182,7 @@ class ContainerTree(ContainerProgram):
                 root_fd,
                 below=target,
                 keep_kinds=options.keep_kinds,
-                owner=_owner(root_fd, user) if user else None,
+                stamp=Stamp(_owner(root_fd, user)) if user else None,
             )
 
         async with self._lock:
@@ -191,10 +190,10 @@ class ContainerTree(ContainerProgram):
             self._check_removable_state()
             is_running = self.program is not None
             if not is_running:  # nothing starts it meanwhile
-                await self._beside(lambda: self._change_stopped(unpack))
+                await beside(lambda: self._change_stopped(unpack))
         if is_running:
             opened = self._opener(with_mounts=True)
-            await self._beside(lambda: opened(unpack))
+            await beside(lambda: opened(unpack))
         self.tell("extract-to-dir")
 
     def _check_removable_state(self) -> None:
@@ -214,7 +213,7 @@ class ContainerTree(ContainerProgram):
                 with contextlib.suppress(ToolkitError):  # it has ended meanwhile
                     await self._context.on_host(cgroup.freeze)
             try:
-                image = await self._beside(
+                image = await beside(
                     lambda: commit_layer(self._context.parts, self.record, options)
                 )
             finally:
@@ -280,32 +279,6 @@ class ContainerTree(ContainerProgram):
         if mount.kind == "volume":
             return str(self._context.volumes.data_dir(mount.source))
         return mount.source
-
-    async def _beside(self, act: Callable[[], _Result]) -> _Result:
-        """Do something that may take long, in a thread of its own."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[_Result] = loop.create_future()
-
-        def run() -> None:
-            try:
-                result = act()
-            except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
-                loop.call_soon_threadsafe(_fail, done, error)
-            else:
-                loop.call_soon_threadsafe(_finish, done, result)
-
-        threading.Thread(target=run, name="files", daemon=True).start()
-        return await done
-
-
-def _finish(done: asyncio.Future[_Result], result: _Result) -> None:
-    if not done.done():
-        done.set_result(result)
-
-
-def _fail(done: asyncio.Future[_Result], error: BaseException) -> None:
-    if not done.done():
-        done.set_exception(error)
 
 
 def _check_writable(place: Place, path: str) -> None:

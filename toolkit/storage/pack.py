@@ -39,7 +39,14 @@ class ByteSink(Protocol):
         """Take all of *data*."""
 
 
-def pack_tree(root_fd: int, out: ByteSink, *, prefix: bytes = b"", whiteouts: bool = False) -> None:
+def pack_tree(
+    root_fd: int,
+    out: ByteSink,
+    *,
+    prefix: bytes = b"",
+    whiteouts: bool = False,
+    with_root: bool = True,
+) -> None:
     """Write everything below a directory, and its own metadata, as a tar archive.
 
     Sockets are left out; what vanishes meanwhile too. A file that shrinks
@@ -51,12 +58,15 @@ def pack_tree(root_fd: int, out: ByteSink, *, prefix: bytes = b"", whiteouts: bo
         prefix: Begins each name: ``b"./"`` for names as docker's export has them.
         whiteouts: The tree is an overlay's difference: write what hides lower
             layers as ``.wh.<name>`` members.
+        with_root: Also the directory itself, and not only what is in it.
 
     Raises:
         StorageError: Something could not be read; it is named.
     """
     packer = _Packer(out, prefix, whiteouts=whiteouts)
     for entry in walk_tree(root_fd):
+        if not entry.path and not with_root:
+            continue
         try:
             packer.add(entry)
         except OSError as error:

@@ -49,6 +49,7 @@ _DEVICES: Final = {
     tarformat.CHARACTER_DEVICE: stat.S_IFCHR,
     tarformat.BLOCK_DEVICE: stat.S_IFBLK,
 }
+_WITH_MODE: Final = frozenset({tarformat.REGULAR, tarformat.DIRECTORY})
 # What the machine lacks, as opposed to what the archive asks for.
 _HOST_FAULTS: Final = frozenset(
     {
@@ -75,6 +76,26 @@ class Unpacked:
     hides_all_below: bool = False
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """What every member gets, whatever the archive says; None leaves it as it is.
+
+    Attributes:
+        owner: User and group.
+        mode: Of files and directories.
+    """
+
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
+
+    def apply_to(self, member: Member) -> None:
+        """Give it to a member."""
+        if self.owner is not None:
+            member.uid, member.gid = self.owner
+        if self.mode is not None and member.kind in _WITH_MODE:
+            member.mode = self.mode
+
+
 def unpack_tree(
     source: ByteSource,
     root_fd: int,
@@ -86,7 +107,7 @@ def unpack_tree(
     recipe: RecipeWriter | None = None,
     below: bytes = b"",
     keep_kinds: bool = False,
-    owner: tuple[int, int] | None = None,
+    stamp: Stamp | None = None,
 ) -> Unpacked:
     """Unpack an archive below *root_fd*, and nowhere else.
 
@@ -104,7 +125,7 @@ def unpack_tree(
         below: A directory below the root, without links in its path: names begin
             there, but links may lead to anywhere in the root.
         keep_kinds: A directory is not replaced by another thing, nor the reverse.
-        owner: Whom everything is given to, whatever the archive says.
+        stamp: What everything gets, whatever the archive says.
 
     Raises:
         UnsafeArchiveError: A member cannot or must not be made; it is named.
@@ -116,7 +137,7 @@ def unpack_tree(
     writer = _TreeWriter(root_fd, TarReader(stream, limits), whiteouts, limits.members)
     writer.allows_devices = devices
     writer.with_owner = keeps_owner
-    writer.below, writer.keeps_kinds, writer.owner = below, keep_kinds, owner
+    writer.below, writer.keeps_kinds, writer.stamp = below, keep_kinds, stamp or Stamp()
     with writer.opened():
         writer.write_all()
     return Unpacked(
@@ -143,7 +164,7 @@ class _TreeWriter:
         self.with_owner = True
         self.below = b""
         self.keeps_kinds = False
-        self.owner: tuple[int, int] | None = None
+        self.stamp = Stamp()
         self.size_bytes = 0
         self.members = 0
         self.hides_all_below = False
@@ -178,8 +199,7 @@ class _TreeWriter:
             return
         path = self._path(member.name)
         parent, _, name = path.rpartition(b"/")
-        if self.owner is not None:
-            member.uid, member.gid = self.owner
+        self.stamp.apply_to(member)
         if not name:
             self._write_root(member)
             return
