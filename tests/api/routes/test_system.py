@@ -91,7 +91,6 @@ def test_an_unknown_network_is_404(api: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "target"),
     [
-        ("POST", "/build"),
         ("POST", "/networks/create"),
     ],
 )
