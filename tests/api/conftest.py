@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     )
 
     from toolkit.engine.commit import CommitOptions
+    from toolkit.engine.health import Health
     from toolkit.engine.logs import LogSelection
     from toolkit.engine.tree import CopyOptions
     from toolkit.engine.waiters import WaitResult
@@ -114,6 +115,7 @@ class FakeContainer:
     def __init__(self, record: ContainerRecord) -> None:
         self.record = record
         self.exec_ids: list[ExecId] = []
+        self.health: Health | None = None
         self.calls: list[tuple[str, Any]] = []
         self.exit: asyncio.Future[WaitResult] | None = None
         self.entries = [

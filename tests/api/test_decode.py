@@ -33,7 +33,9 @@ def test_everything_that_docker_run_can_say_arrives(recorded: Recorded) -> None:
     assert spec.volumes == ("/anon",)
     assert spec.labels == {"k": "v"}
     assert (spec.stop_signal, spec.stop_timeout_seconds) == ("INT", 3)
-    assert warnings == ["Health checks are not run by this engine. Ignored."]
+    assert spec.health is not None
+    assert spec.health.test[0] == "CMD-SHELL"
+    assert warnings == []
 
 
 def test_limits_of_docker_run_arrive(recorded: Recorded) -> None:
@@ -185,3 +187,18 @@ def test_an_exec_has_what_was_asked_for() -> None:
     assert spec == model.ExecSpec(
         command=("sh",), has_tty=True, attach_stdin=True, env=("A=1",), user="1", working_dir="/x"
     )
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ({"Interval": 10}, "Interval in Healthcheck cannot be less than 1ms"),
+        ({"StartPeriod": -1}, "StartPeriod in Healthcheck cannot be less than 1ms"),
+        ({"Retries": -1}, "Retries in Healthcheck cannot be negative"),
+        ({"Test": ["RUN", "x"]}, "Unknown healthcheck type 'RUN'"),
+    ],
+)
+def test_a_health_check_that_cannot_be_is_refused(check: dict[str, Any], message: str) -> None:
+    body = json.dumps({"Image": "busybox", "Healthcheck": check}).encode()
+    with pytest.raises(InvalidRequestError, match=message):
+        container_spec(read_body(body, CreateBody))

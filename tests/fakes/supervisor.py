@@ -108,6 +108,7 @@ class FakeSupervisor:
         execs: What was started beside, in order.
         failure: Raised by the next start.
         expected: The backends that it was told to make ready for.
+        exec_exit_code: What is started beside ends with it at once; None: runs on.
     """
 
     def __init__(self) -> None:
@@ -117,6 +118,7 @@ class FakeSupervisor:
         self.is_open = False
         self.ends_at_once: int | None = None
         self.expected: list[str] = []
+        self.exec_exit_code: int | None = None
         self._by_bundle: dict[Path, FakeProgram] = {}
 
     @property
@@ -174,4 +176,7 @@ class FakeSupervisor:
         spec = {"process": process, "user": user, "stdin": open_stdin, "init_pid": init_pid}
         program = FakeProgram({**spec, "annotations": {}}, clients=list(clients))
         self.execs.append(program)
-        return FakeRunning(program)
+        running = FakeRunning(program)
+        if self.exec_exit_code is not None:
+            program.end(self.exec_exit_code)
+        return running

@@ -17,6 +17,7 @@ from toolkit.engine.model import (
     ContainerSpec,
     Device,
     ExecSpec,
+    HealthCheck,
     HostOptions,
     Limits,
     RestartPolicy,
@@ -31,6 +32,8 @@ _LOG_DRIVERS: Final = frozenset({"", "json-file"})
 _OWN_RUNTIMES: Final = frozenset({"", "toolkit", "runc", "io.containerd.runc.v2"})
 _DEFAULT_SHM_BYTES: Final = 64 * 1024 * 1024
 _OOM_SCORES: Final = range(-1000, 1001)
+_SHORTEST_CHECK_NS: Final = 1_000_000
+_CHECK_KINDS: Final = ("NONE", "CMD", "CMD-SHELL")
 _DEFAULT_NETWORKS: Final = frozenset({"", "default"})
 _IGNORED: Final = (
     "blkio_weight_device",
@@ -76,11 +79,12 @@ def container_spec(body: schemas.CreateBody) -> tuple[ContainerSpec, list[str]]:
         shell=_words(body.shell) or (),
         stop_signal=body.stop_signal or "",
         stop_timeout_seconds=body.stop_timeout,
+        health=health_check(body.healthcheck),
         limits=limits(host),
         host=_host_options(host),
     )
     _check_networks(body, spec.host.network_mode)
-    return spec, _warnings(body, host)
+    return spec, _warnings(host)
 
 
 def limits(resources: schemas.Resources) -> Limits:
@@ -98,6 +102,29 @@ def limits(resources: schemas.Resources) -> Limits:
         pids=resources.pids_limit or None,
         blkio_weight=resources.blkio_weight or 0,
         oom_kill_disable=bool(resources.oom_kill_disable),
+    )
+
+
+def health_check(wire: schemas.Healthcheck | None) -> HealthCheck | None:
+    """Return a health check; one that says nothing takes the image's."""
+    if wire is None:
+        return None
+    for name in ("interval", "timeout", "start_period", "start_interval"):
+        value = getattr(wire, name) or 0
+        if value and value < _SHORTEST_CHECK_NS:
+            raise InvalidRequestError(f"{wire_name(name)} in Healthcheck cannot be less than 1ms")
+    if (wire.retries or 0) < 0:
+        raise InvalidRequestError("Retries in Healthcheck cannot be negative")
+    test = tuple(wire.test or ())
+    if test and test[0] not in _CHECK_KINDS:
+        raise InvalidRequestError(f"Unknown healthcheck type '{test[0]}' (expected 'CMD')")
+    return HealthCheck(
+        test=test,
+        interval_ns=wire.interval or 0,
+        timeout_ns=wire.timeout or 0,
+        start_period_ns=wire.start_period or 0,
+        start_interval_ns=wire.start_interval or 0,
+        retries=wire.retries or 0,
     )
 
 
@@ -280,7 +307,7 @@ def _backend(host: schemas.HostConfig) -> str:
     return ""
 
 
-def _warnings(body: schemas.CreateBody, host: schemas.HostConfig) -> list[str]:
+def _warnings(host: schemas.HostConfig) -> list[str]:
     """Return what was asked for and is left out; refuse what a program would miss at once."""
     if host.device_requests:
         first = host.device_requests[0]
@@ -293,10 +320,7 @@ def _warnings(body: schemas.CreateBody, host: schemas.HostConfig) -> list[str]:
     ignored = [name for name in _IGNORED if getattr(host, name)]
     if host.memory_swappiness not in {None, -1}:
         ignored.append("memory_swappiness")
-    warnings = [f"{wire_name(name)} is not supported by this engine. Ignored." for name in ignored]
-    if body.healthcheck and body.healthcheck.test and body.healthcheck.test != ["NONE"]:
-        warnings.append("Health checks are not run by this engine. Ignored.")
-    return warnings
+    return [f"{wire_name(name)} is not supported by this engine. Ignored." for name in ignored]
 
 
 def wire_name(name: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from toolkit.engine.builds import PrunedBuilds
     from toolkit.engine.commit import CommitOptions
     from toolkit.engine.events import Event
+    from toolkit.engine.health import Health
     from toolkit.engine.images import RemovedImage
     from toolkit.engine.info import EngineInfo
     from toolkit.engine.logs import LogSelection
@@ -58,6 +59,10 @@ class Container(Protocol):
     @property
     def record(self) -> ContainerRecord:
         """A snapshot of what is known."""
+
+    @property
+    def health(self) -> Health | None:
+        """What its health check has found; None without one."""
 
     @property
     def exec_ids(self) -> Sequence[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from toolkit.api.render_health import health_object, health_words, healthcheck_object
 from toolkit.api.render_host import host_config
 from toolkit.api.render_network import endpoints, network_settings, ports_of_list
 from toolkit.api.times import human_duration, rfc3339_nano, unix_seconds
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.config import Instance
+    from toolkit.engine.health import Health
     from toolkit.engine.model import (
         ContainerRecord,
         ContainerSpec,
@@ -57,7 +59,12 @@ def shown_status(state: ContainerState) -> str:
 
 
 def list_entry(
-    record: ContainerRecord, *, image: str, now: datetime, places: Places
+    record: ContainerRecord,
+    *,
+    image: str,
+    now: datetime,
+    places: Places,
+    health: Health | None = None,
 ) -> dict[str, Any]:
     """Return a container as ``GET /containers/json`` shows it.
 
@@ -66,6 +73,7 @@ def list_entry(
         image: The image's name as it now is true.
         now: For the words about how long ago.
         places: Where volumes are.
+        health: What its health check has found.
     """
     mode = record.spec.host.network_mode
     return {
@@ -78,7 +86,7 @@ def list_entry(
         "Ports": ports_of_list(record),
         "Labels": record.spec.labels,
         "State": shown_status(record.state),
-        "Status": status_words(record.state, now),
+        "Status": status_words(record.state, now, health),
         "HostConfig": {"NetworkMode": mode},
         "NetworkSettings": {"Networks": endpoints(record, places.instance)},
         "Mounts": [mount_point(mount, places) for mount in record.mounts],
@@ -95,7 +103,7 @@ def command_line(record: ContainerRecord) -> str:
     )
 
 
-def status_words(state: ContainerState, now: datetime) -> str:
+def status_words(state: ContainerState, now: datetime, health: Health | None = None) -> str:
     """Return docker's words about a state (``Up 3 hours``)."""
     if state.status in {State.CREATED, State.STARTING}:
         return "Created"
@@ -108,8 +116,8 @@ def status_words(state: ContainerState, now: datetime) -> str:
         return f"Restarting ({state.exit_code}) {since_end} ago"
     if state.status is State.EXITED:
         return f"Exited ({state.exit_code}) {since_end} ago"
-    paused = " (Paused)" if state.status is State.PAUSED else ""
-    return f"Up {_ago(state.started_at, now)}{paused}"
+    more = " (Paused)" if state.status is State.PAUSED else health_words(health)
+    return f"Up {_ago(state.started_at, now)}{more}"
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:
@@ -118,7 +126,12 @@ def _ago(moment: datetime | None, now: datetime) -> str:
 
 
 def inspect(
-    record: ContainerRecord, *, places: Places, exec_ids: list[str], sizes: Sizes | None
+    record: ContainerRecord,
+    *,
+    places: Places,
+    exec_ids: list[str],
+    sizes: Sizes | None,
+    health: Health | None = None,
 ) -> dict[str, Any]:
     """Return a container as ``GET /containers/{name}/json`` shows it."""
     files = ContainerFiles.of(places.instance, record.id)
@@ -127,7 +140,7 @@ def inspect(
         "Created": rfc3339_nano(record.created),
         "Path": record.path,
         "Args": record.args,
-        "State": state_object(record.state),
+        "State": state_object(record.state, health),
         "Image": record.image_id,
         "ResolvConfPath": str(files.resolv_conf),
         "HostnamePath": str(files.hostname),
@@ -152,9 +165,9 @@ def inspect(
     return document
 
 
-def state_object(state: ContainerState) -> dict[str, Any]:
+def state_object(state: ContainerState, health: Health | None = None) -> dict[str, Any]:
     """Return ``State``."""
-    return {
+    document = {
         "Status": shown_status(state),
         "Running": state.status in _ALIVE,
         "Paused": state.status is State.PAUSED,
@@ -167,6 +180,9 @@ def state_object(state: ContainerState) -> dict[str, Any]:
         "StartedAt": rfc3339_nano(state.started_at),
         "FinishedAt": rfc3339_nano(state.finished_at),
     }
+    if health is not None:
+        document["Health"] = health_object(health)
+    return document
 
 
 def config_object(spec: ContainerSpec, container_id: str) -> dict[str, Any]:
@@ -200,6 +216,8 @@ def config_object(spec: ContainerSpec, container_id: str) -> dict[str, Any]:
         config["StopTimeout"] = spec.stop_timeout_seconds
     if spec.shell:
         config["Shell"] = spec.shell
+    if spec.health is not None:
+        config["Healthcheck"] = healthcheck_object(spec.health)
     return config
 
 

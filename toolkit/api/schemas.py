@@ -30,9 +30,14 @@ class Wire(Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class Healthcheck(Wire, frozen=True):
-    """``Healthcheck``."""
+    """``Healthcheck``; times in nanoseconds."""
 
     test: Texts = None
+    interval: Number = None
+    timeout: Number = None
+    start_period: Number = None
+    start_interval: Number = None
+    retries: Number = None
 
 
 class LogConfig(Wire, frozen=True):

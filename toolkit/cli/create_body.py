@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolkit.cli import specs
+from toolkit.cli.health_options import read_health
 from toolkit.cli.security_options import read_security_options
 from toolkit.cli.units import parse_cpus, parse_memory
 from toolkit.errors import InvalidRequestError
@@ -120,6 +121,8 @@ def create_body(
         body["Entrypoint"] = [options["entrypoint"]]
     if options["stop_timeout"] is not None:
         body["StopTimeout"] = options["stop_timeout"]
+    if health := read_health(options):
+        body["Healthcheck"] = health
     if console and options["tty"]:
         body["HostConfig"]["ConsoleSize"] = list(console)
     _copy_given(_CONFIG_TEXTS, options, body)

@@ -19,6 +19,11 @@ _TEXTS: Final = (
     ("--cpuset-cpus", "CPUs to run on, as 0-3 or 0,1."),
     ("--cpuset-mems", "Memory nodes to use."),
     ("--domainname", "Domain name of the container."),
+    ("--health-cmd", "Command for a shell that tells whether the container is well."),
+    ("--health-interval", "Time between two health checks, as 30s."),
+    ("--health-start-interval", "Time between two checks in the start period."),
+    ("--health-start-period", "Failures this soon after the start do not count."),
+    ("--health-timeout", "Longest time that a check may take."),
     ("--ipc", "IPC mode."),
     ("--log-driver", "Logging driver."),
     ("--mac-address", "MAC address."),
@@ -44,6 +49,7 @@ _NUMBERS: Final = (
     ("--blkio-weight", "Block I/O weight, 10 to 1000."),
     ("--cpu-period", "CFS period in microseconds."),
     ("--cpu-quota", "CFS quota in microseconds."),
+    ("--health-retries", "Failures in a row that make it unhealthy."),
     ("--memory-swappiness", "Swappiness, 0 to 100."),
     ("--oom-score-adj", "The kernel's preference for killing it."),
     ("--pids-limit", "Most processes; -1 for no limit."),
@@ -81,6 +87,7 @@ _SHORT_LISTS: Final = (
 )
 _SWITCHES: Final = (
     ("--init", "Run an init that reaps processes."),
+    ("--no-healthcheck", "Run no health check, whatever the image says."),
     ("--oom-kill-disable", "Do not kill it when memory runs out."),
     ("--privileged", "Give it every privilege."),
     ("--read-only", "Mount its root read-only."),

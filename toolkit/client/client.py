@@ -101,6 +101,10 @@ class Response:
         """Whether something of the body is here already."""
         return self._connection.has_data
 
+    def discard(self) -> bool:
+        """Drop what of the body has come; say whether more can come. It can only be closed then."""
+        return self._connection.discard()
+
     def close(self) -> None:
         """Drop what was not read, and the connection with it."""
         if not self._is_done:

@@ -207,6 +207,15 @@ class Connection:
         self._buffer += data
         return len(data)
 
+    def discard(self) -> bool:
+        """Drop what has come, unread; say whether more can come. Waits if nothing has."""
+        if self._buffer:
+            self._buffer.clear()
+            return True
+        is_open = self._receive() > 0
+        self._buffer.clear()
+        return is_open
+
     def hijack(self) -> HijackedConnection:
         """Give the socket up for a raw stream, with what came behind the head."""
         pending = bytes(self._buffer)

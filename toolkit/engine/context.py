@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from toolkit.config import Instance
+    from toolkit.engine.container import Container
     from toolkit.engine.events import EventHub
+    from toolkit.engine.health import HealthMonitor
     from toolkit.engine.limits import HostLimits
     from toolkit.engine.model import ContainerId, ContainerRecord
     from toolkit.engine.ports import Cgroup, Parts
@@ -34,7 +36,11 @@ _HOST_THREADS = 4  # what touches the host is short; more would only pile up in 
 
 @dataclass(kw_only=True)
 class EngineContext:
-    """The engine's parts, and where work that blocks is done."""
+    """The engine's parts, and where work that blocks is done.
+
+    Attributes:
+        watch_health: Begins to watch the health of a container whose program runs.
+    """
 
     instance: Instance
     parts: Parts
@@ -48,6 +54,7 @@ class EngineContext:
         default_factory=lambda: ThreadPoolExecutor(_HOST_THREADS, thread_name_prefix="host")
     )
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
+    watch_health: Callable[[Container], HealthMonitor | None] = lambda _: None
 
     async def on_host(
         self, act: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.assembly import real_parts
@@ -19,6 +20,7 @@ from toolkit.engine.context import EngineContext
 from toolkit.engine.creation import create_record
 from toolkit.engine.events import EventHub
 from toolkit.engine.exec import ExecSessions
+from toolkit.engine.health import watch_health
 from toolkit.engine.images import ImageUseCases
 from toolkit.engine.info import EngineInfo, collect_info
 from toolkit.engine.limits import HostLimits
@@ -96,6 +98,7 @@ class Engine:
             undo.push_async_callback(store.close)
             contents = await store.open(parts.boot_id)
             context = self._make_context(parts, store)
+            context.watch_health = partial(watch_health, context)
             context.volumes.open()
             undo.callback(context.threads.shutdown)
             undo.callback(context.waiting_clients.close)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.container import check_size
@@ -97,6 +99,12 @@ class Exec:
         if self._program is None or not self.running:
             raise ConflictError(f"exec {self.id} is not running")
         await self._program.resize(rows, columns)
+
+    async def kill(self) -> None:
+        """Kill the program; one that has ended is no error."""
+        if self._program is not None and self.running:
+            with contextlib.suppress(BackendError):
+                await self._program.signal(signal.SIGKILL)
 
     async def _start(self, clients: Sequence[AttachClient]) -> None:
         container = self._container

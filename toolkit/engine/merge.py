@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from toolkit.engine.model import HealthCheck
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from toolkit.engine.model import ContainerSpec
 
 _NoValue = dict[str, Any]
+
+
+class ImageHealthCheck(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+    """``Healthcheck`` of an image's configuration."""
+
+    test: list[str] | None = None
+    interval: int | None = None
+    timeout: int | None = None
+    start_period: int | None = None
+    start_interval: int | None = None
+    retries: int | None = None
 
 
 class ImageDefaults(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
@@ -37,6 +49,7 @@ class ImageDefaults(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     stop_timeout: int | None = None
     shell: list[str] | None = None
     on_build: list[str] | None = None
+    healthcheck: ImageHealthCheck | None = None
 
 
 def image_defaults(config: Mapping[str, Any]) -> ImageDefaults:
@@ -69,6 +82,22 @@ def merged(spec: ContainerSpec, image: ImageDefaults) -> ContainerSpec:
         stop_timeout_seconds=image.stop_timeout if timeout is None else timeout,
         shell=spec.shell or tuple(image.shell or ()),
         on_build=spec.on_build or tuple(image.on_build or ()),
+        health=merged_health(spec.health, image.healthcheck),
+    )
+
+
+def merged_health(asked: HealthCheck | None, image: ImageHealthCheck | None) -> HealthCheck | None:
+    """Return a health check with the image's values where it says nothing."""
+    if image is None:
+        return asked
+    asked = asked or HealthCheck()
+    return HealthCheck(
+        test=asked.test or tuple(image.test or ()),
+        interval_ns=asked.interval_ns or image.interval or 0,
+        timeout_ns=asked.timeout_ns or image.timeout or 0,
+        start_period_ns=asked.start_period_ns or image.start_period or 0,
+        start_interval_ns=asked.start_interval_ns or image.start_interval or 0,
+        retries=asked.retries or image.retries or 0,
     )
 
 

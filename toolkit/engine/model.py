@@ -37,6 +37,7 @@ __all__ = [
     "EndpointSpec",
     "ExecId",
     "ExecSpec",
+    "HealthCheck",
     "HostOptions",
     "ImageId",
     "Limits",
@@ -134,6 +135,25 @@ class Device:
     host_path: str
     container_path: str
     permissions: str = "rwm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthCheck:
+    """How the engine finds out whether a container is well; 0 and empty take the defaults.
+
+    Attributes:
+        test: ``CMD`` and a program, ``CMD-SHELL`` and a text, or ``NONE``.
+        start_period_ns: Failures this soon after the start do not count.
+        start_interval_ns: Time between two checks while they do not.
+        retries: So many failures in a row make it unhealthy.
+    """
+
+    test: tuple[str, ...] = ()
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +257,7 @@ class ContainerSpec:
     shell: tuple[str, ...] = ()
     stop_signal: str = ""
     stop_timeout_seconds: int | None = None
+    health: HealthCheck | None = None
     limits: Limits = field(default_factory=Limits)
     host: HostOptions = field(default_factory=HostOptions)
 

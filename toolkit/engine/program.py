@@ -17,7 +17,7 @@ import shutil
 import signal
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from toolkit.engine.creation import remove_files
 from toolkit.engine.launch import write_bundle
@@ -41,8 +41,10 @@ from toolkit.runtime.protocol import ExitStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from toolkit.engine.container import Container
     from toolkit.engine.context import EngineContext
     from toolkit.engine.exec import Exec
+    from toolkit.engine.health import Health, HealthMonitor
     from toolkit.engine.model import ContainerRecord, ExecId
     from toolkit.engine.ports import RunningProgram
 
@@ -68,8 +70,18 @@ class ContainerProgram(RecordedContainer):
         self._began = 0.0
         self._restart_timer: asyncio.TimerHandle | None = None
         self._stays = False
+        self._health: HealthMonitor | None = None
         self.program: RunningProgram | None = None
         self.exec_sessions: dict[ExecId, Exec] = {}
+
+    @property
+    def health(self) -> Health | None:
+        """What its health check has found since its last start; None without one."""
+        return self._health.health if self._health is not None else None
+
+    def _stop_health(self) -> None:
+        if self._health is not None:
+            self._health.stop()
 
     async def adopt(self, program: RunningProgram) -> None:
         """Take a program over that an earlier engine started."""
@@ -106,6 +118,7 @@ class ContainerProgram(RecordedContainer):
     async def record_end(self, status: ExitStatus, error: str = "", move: str = "exit") -> None:
         """Write down how the program ended, tell it, and answer those who wait."""
         self.program = None
+        self._stop_health()
         self.exec_sessions.clear()
         self._move_soon(
             move,
@@ -132,6 +145,7 @@ class ContainerProgram(RecordedContainer):
         """Forget the program, which goes on: the engine closes."""
         if self._restart_timer is not None:
             self._restart_timer.cancel()
+        self._stop_health()
         program, self.program = self.program, None
         if program is not None:
             program.forget()
@@ -200,6 +214,7 @@ class ContainerProgram(RecordedContainer):
     def _take(self, program: RunningProgram) -> None:
         self.program = program
         self._began = time.monotonic()
+        self._health = self._context.watch_health(cast("Container", self))
         program.exited.add_done_callback(lambda _: self._on_exited(program))
 
     def _on_exited(self, program: RunningProgram) -> None:

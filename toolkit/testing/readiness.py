@@ -282,8 +282,8 @@ class _Healthy(Watch):
 
     def look(self) -> bool:
         news = is_readable(self._events)
-        if news:
-            self._events.read()
+        if news and not self._events.read():  # the engine has gone
+            self.sources = []
         if not (news or self._look_now):
             return False
         self._look_now = False

@@ -47,7 +47,8 @@ def test_create_answers_with_the_id(api: Any, engine: Any, recorded: Any) -> Non
     )
     assert answer.status == 201
     assert answer.json["Id"] == engine.all[0].record.id
-    assert answer.json["Warnings"] == ["Health checks are not run by this engine. Ignored."]
+    assert answer.json["Warnings"] == []
+    assert engine.made[0][0].health.test[0] == "CMD-SHELL"
     spec, name = engine.made[0]
     assert (name, spec.limits.memory_bytes) == ("x", 64 * 2**20)
 

@@ -15,6 +15,7 @@ from toolkit.api.filters import (
     until_ns,
 )
 from toolkit.api.render import Places, Sizes, size_fields
+from toolkit.api.render_health import health_state
 from toolkit.api.request import NO_CONTENT, Response, json_response
 from toolkit.engine.model import State
 from toolkit.engine.volumes import VolumeDirectories
@@ -74,7 +75,13 @@ async def list_(engine: EngineFacade, request: Request) -> Response:
     entries = []
     for container in found:
         record = container.record
-        entry = render.list_entry(record, image=_true_name(record, names), now=now, places=places)
+        entry = render.list_entry(
+            record,
+            image=_true_name(record, names),
+            now=now,
+            places=places,
+            health=container.health,
+        )
         if query.flag("size"):
             entry |= size_fields(await sizes_of(engine, container))
         entries.append(entry)
@@ -89,7 +96,12 @@ async def _chosen(engine: EngineFacade, terms: FilterTerms) -> list[Container]:
     for reference in terms.get("since", ()):
         found = found[: _position(found, await engine.container(reference))]
     test = container_test(terms, await _ancestors(engine, terms.get("ancestor", ())))
-    return [container for container in found if test(container.record)]
+    wanted = terms.get("health", ())
+    return [
+        container
+        for container in found
+        if test(container.record) and (not wanted or health_state(container.health) in wanted)
+    ]
 
 
 def _position(containers: Sequence[Container], wanted: Container) -> int:
@@ -154,6 +166,7 @@ async def inspect(engine: EngineFacade, request: Request) -> Response:
             places=places_of(engine),
             exec_ids=list(container.exec_ids),
             sizes=sizes,
+            health=container.health,
         )
     )
 
