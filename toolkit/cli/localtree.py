@@ -19,7 +19,7 @@ from toolkit.cli.output import warn
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from _typeshed import WriteableBuffer
 
@@ -29,23 +29,43 @@ _CHUNK_BYTES: Final = 256 * 1024
 @contextmanager
 def packed(source: str, name: str, *, with_owner: bool, follow: bool) -> Iterator[BinaryIO]:
     """Give a file or a tree as a tar whose top is called *name*."""
+
+    def own(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return plain_member(member, with_owner=with_owner)
+
+    def fill(archive: tarfile.TarFile) -> None:
+        top = os.path.realpath(source) if follow or source.endswith(("/", "/.")) else source
+        archive.add(top, arcname=name, filter=own)
+
+    with streamed(fill, source) as stream:
+        yield stream
+
+
+def plain_member(member: tarfile.TarInfo, *, with_owner: bool) -> tarfile.TarInfo:
+    """Return a member without this machine's names of its owners, or without owners."""
+    if not with_owner:
+        member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+@contextmanager
+def streamed(fill: Callable[[tarfile.TarFile], None], source: str) -> Iterator[BinaryIO]:
+    """Give a tar to read while *fill* writes it, in a thread of its own.
+
+    Raises:
+        InvalidRequestError: Something of *source* cannot be read.
+    """
     read_fd, write_fd = os.pipe()
     errors: list[BaseException] = []
 
-    def own(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        if not with_owner:
-            member.uid = member.gid = 0
-        member.uname = member.gname = ""
-        return member
-
     def write() -> None:
-        top = os.path.realpath(source) if follow or source.endswith(("/", "/.")) else source
         try:
             with (
                 os.fdopen(write_fd, "wb") as out,
                 tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive,
             ):
-                archive.add(top, arcname=name, filter=own)
+                fill(archive)
         except BrokenPipeError:  # the engine does not want more: it says why
             return
         except BaseException as error:  # noqa: BLE001 - raised again by the reader

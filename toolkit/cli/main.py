@@ -57,6 +57,7 @@ _CONTAINER_COMMANDS: Final = {
     "prune": "prune:prune_containers",
 }
 _IMAGE_COMMANDS: Final = {
+    "build": "build:build",
     "bootstrap": "bootstrap:bootstrap",
     "import": "images:import_",
     "inspect": "inspect:inspect_image",
@@ -71,6 +72,7 @@ _IMAGE_COMMANDS: Final = {
     "history": "images:history",
     "prune": "prune:prune_images",
 }
+_BUILDER_COMMANDS: Final = {"build": "build:build", "prune": "prune:prune_builds"}
 _VOLUME_COMMANDS: Final = {
     "create": "volumes:create",
     "inspect": "volumes:inspect",
@@ -83,6 +85,7 @@ _SYSTEM_COMMANDS: Final = {"events": "system:events", "info": "system:info"}
 _NOT_AT_TOP: Final = frozenset({"ls", "list", "inspect", "prune"})
 _COMMANDS: Final = {
     **{name: at for name, at in _CONTAINER_COMMANDS.items() if name not in _NOT_AT_TOP},
+    "build": "build:build",
     "engine": "engine:engine",
     "events": "system:events",
     "history": "images:history",
@@ -133,6 +136,7 @@ cli.params += [
 cli.invoke_without_command = True
 cli.no_args_is_help = True
 cli.add_command(LazyGroup("container", _CONTAINER_COMMANDS, "Everything about containers."))
+cli.add_command(LazyGroup("builder", _BUILDER_COMMANDS, "Everything about builds."))
 cli.add_command(LazyGroup("image", _IMAGE_COMMANDS, "Everything about images."))
 cli.add_command(LazyGroup("volume", _VOLUME_COMMANDS, "Everything about volumes."))
 cli.add_command(LazyGroup("system", _SYSTEM_COMMANDS, "Everything about the engine."))

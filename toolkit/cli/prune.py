@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`container prune`, `image prune`, `volume prune`: take away what nobody uses."""
+"""`container prune`, `image prune`, `volume prune`, `builder prune`: take away what nobody uses."""
 
 from __future__ import annotations
 
@@ -86,6 +86,20 @@ def prune_volumes(
         filters.setdefault("all", ["true"])
     done = access.client.volumes.prune(filters=filters)
     _tell("Deleted Volumes:", done.get("VolumesDeleted") or [], done)
+    return 0
+
+
+@command("prune")
+@switch("-a", "--all", help="Taken for docker's sake: all of it goes anyway.")
+@_force
+@pass_access
+def prune_builds(access: EngineAccess, *, all: bool, force: bool) -> int:  # noqa: A002  # the flag's name
+    """Remove the images that builds have made and nothing has a name for."""
+    del all
+    if not _may("This will remove all dangling build cache.", force=force):
+        return 1
+    done = access.client.images.prune_builds()
+    _tell("Deleted build cache objects:", done.get("CachesDeleted") or [], done)
     return 0
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from toolkit.client.jsonstream import Document, check_progress
+from toolkit.client.logins import encoded
 from toolkit.client.query import QueryValue, quote
 from toolkit.client.registries import auth_header
 
@@ -104,6 +105,36 @@ class Images:
     def save(self, references: Sequence[str]) -> Response:
         """Return an archive of images; iterate over the answer for its bytes."""
         return self._client.request("GET", "/images/get", query={"names": references})
+
+    def build(
+        self,
+        context: BinaryIO,
+        *,
+        query: Mapping[str, QueryValue] | None = None,
+        logins: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Iterator[Document]:
+        """Build an image of a context; return the progress.
+
+        Dropping the progress before its end ends the build.
+
+        Args:
+            context: A tar with the Dockerfile in it; read to its end.
+            query: Docker's parameters; one that is an object is sent as JSON.
+            logins: For registries that base images come from, by address.
+
+        Raises:
+            StreamError: A step failed; its code is the program's.
+        """
+        headers = {"X-Registry-Config": encoded(logins)} if logins else {}
+        answer = self._client.request(
+            "POST", "/build", query=query, upload=context, headers=headers
+        )
+        return _progress(answer)
+
+    def prune_builds(self) -> Document:
+        """Remove the images that builds have made and nothing has a name for."""
+        document: Document = self._client.request("POST", "/build/prune").json()
+        return document
 
     def history(self, reference: str) -> Documents:
         """Return the steps that it was made in, newest first."""

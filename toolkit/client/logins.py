@@ -99,6 +99,17 @@ class LoginFile:
             entry = next((one for name, one in entries.items() if _host_of(name) == wanted), None)
         return _decoded(entry) if isinstance(entry, dict) else Login()
 
+    def every(self) -> dict[str, dict[str, str]]:
+        """Return all logins that there are, as the engine takes them, by their keys.
+
+        Raises:
+            LoginError: The file or a helper that it names cannot be used.
+        """
+        document = self._read()
+        keys = [*_object(document, "auths"), *_object(document, "credHelpers")]
+        found = {key: self.find(key).document(key) for key in dict.fromkeys(keys)}
+        return {key: login for key, login in found.items() if login}
+
     def keep(self, key: str, login: Login) -> str:
         """Keep a login; return where, for people.
 

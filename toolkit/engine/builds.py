@@ -11,7 +11,7 @@ import asyncio
 import codecs
 import json
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
@@ -23,7 +23,9 @@ from toolkit.build.ports import Told
 from toolkit.engine.commit import derived_document
 from toolkit.engine.model import ContainerSpec
 from toolkit.errors import ImageInUseError, ImageNotFoundError, ToolkitError
-from toolkit.images.image import ImageId
+from toolkit.images.image import ImageId, is_image_id
+from toolkit.images.references import Reference
+from toolkit.images.registry.credentials import NOBODY
 from toolkit.images.store import machine_architecture, taggable
 
 if TYPE_CHECKING:
@@ -34,13 +36,17 @@ if TYPE_CHECKING:
     from toolkit.engine.container import Container
     from toolkit.engine.context import EngineContext
     from toolkit.engine.images import ImageUseCases
+    from toolkit.engine.transfers import TransferUseCases
     from toolkit.images.image import Image
+    from toolkit.images.registry.credentials import Credentials
     from toolkit.storage.layer import Layer
     from toolkit.storage.layers import LayerStore
 
     Create = Callable[[ContainerSpec], Awaitable[tuple[Container, list[str]]]]
     Tell = Callable[[Told], Awaitable[None]]
 
+_HUB: Final = "docker.io"
+_HUB_LOGIN: Final = "https://index.docker.io/v1/"
 _QUIET_BYTES: Final = 1024 * 1024
 
 
@@ -58,13 +64,21 @@ class BuildUseCases:
     Args:
         context: Of the engine.
         images: Its images.
+        transfers: How base images come.
         create: Makes a container.
     """
 
-    def __init__(self, context: EngineContext, images: ImageUseCases, create: Create) -> None:
+    def __init__(
+        self,
+        context: EngineContext,
+        *,
+        images: ImageUseCases,
+        transfers: TransferUseCases,
+        create: Create,
+    ) -> None:
         self._context = context
         self._images = images
-        self._workshop = _Workshop(context, images, create)
+        self._workshop = _Workshop(context, images, transfers, create)
 
     async def build(self, options: BuildOptions, stream: BinaryIO, tell: Tell) -> Image:
         """Build an image; a build that is cancelled leaves nothing.
@@ -160,14 +174,33 @@ def _short(image_id: str) -> str:
 class _Workshop:
     """Images and containers of this engine, as a build uses them."""
 
-    def __init__(self, context: EngineContext, images: ImageUseCases, create: Create) -> None:
+    def __init__(
+        self,
+        context: EngineContext,
+        images: ImageUseCases,
+        transfers: TransferUseCases,
+        create: Create,
+    ) -> None:
         self._context = context
         self._images = images
+        self._transfers = transfers
         self._create = create
 
     async def base(self, reference: str, options: BuildOptions, tell: Tell) -> Image:
-        """Return a base image."""
-        del options, tell
+        """Return a base image; fetch it where it is not here, or asked for."""
+        if not options.pulls or is_image_id(reference):
+            try:
+                return await self._images.inspect(reference)
+            except ImageNotFoundError:
+                if is_image_id(reference):
+                    raise
+        name = Reference.parse(reference).with_default_tag()
+        messages = await self._transfers.pull(
+            name, credentials=_login(options, name), platform=options.platform
+        )
+        async with aclosing(messages):
+            async for message in messages:
+                await tell(Told(progress=message))
         return await self._images.inspect(reference)
 
     async def cached(self, step: StepImage, *, adds_layer: bool | None) -> Image | None:
@@ -228,6 +261,15 @@ class _Workshop:
             await container.remove(force=True, volumes=True)
             raise
         return container
+
+
+def _login(options: BuildOptions, name: Reference) -> Credentials:
+    """Return the login for a name's registry; docker's own is known by its old address."""
+    domain = name.name.partition("/")[0]
+    for address in (domain, _HUB_LOGIN if domain == _HUB else f"https://{domain}"):
+        if address in options.logins:
+            return cast("Credentials", options.logins[address])
+    return NOBODY
 
 
 def _spec(step: RunStep, *, is_kept: bool) -> ContainerSpec:

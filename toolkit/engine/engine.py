@@ -110,7 +110,12 @@ class Engine:
         self._images = ImageUseCases(context)
         self._transfers = TransferUseCases(context)
         self._volumes = VolumeUseCases(context)
-        self._builds = BuildUseCases(context, self._images, self.create_container)
+        self._builds = BuildUseCases(
+            context,
+            images=self._images,
+            transfers=self._transfers,
+            create=self.create_container,
+        )
         restart_by_policy(context)
         ownership = Ownership(context, images=self._images, volumes=self._volumes)
         self._sessions_held = Sessions(ownership)

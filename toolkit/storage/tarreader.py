@@ -45,7 +45,7 @@ class TarReader:
 
     def __iter__(self) -> Iterator[Member]:
         while True:
-            self._skip(self._left)
+            self._skip_rest()
             member = self._next_member()
             if member is None:
                 self._stream.drain()
@@ -73,6 +73,17 @@ class TarReader:
             self._left -= len(piece)
             while piece:
                 piece = piece[os.write(file_fd, piece) :]
+
+    def _skip_rest(self) -> None:
+        """Skip what is left of the present member.
+
+        The last one's padding may be missing: docker's command sends such contexts.
+        """
+        if self._left < BLOCK_BYTES:
+            self._stream.read(self._left)
+            self._left = 0
+        else:
+            self._skip(self._left)
 
     def _skip(self, size: int) -> None:
         while size > 0:

@@ -9,9 +9,9 @@ import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from toolkit.api.changes import config_of_changes
 from toolkit.api.filemode import path_stat_header
 from toolkit.api.request import BodyFile, Response, json_response
+from toolkit.build.changes import config_of_changes
 from toolkit.engine.commit import CommitOptions, merged_config
 from toolkit.engine.tree import CopyOptions
 from toolkit.errors import InvalidRequestError

@@ -3,37 +3,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
+import base64
+import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from toolkit.api.decode import read_ulimit
-from toolkit.api.request import BodyFile, Response, json_response
+from toolkit.api.progress import error_object, progress_object
+from toolkit.api.request import Response, json_response
+from toolkit.api.routes.transfers import archive_of
 from toolkit.api.routes.unavailable import NotAvailableError
 from toolkit.api.schemas import Ulimit
 from toolkit.build.builder import StepFailedError
 from toolkit.build.ports import BuildOptions, Told
 from toolkit.engine.model import ContainerSpec, HostOptions, Limits
 from toolkit.errors import InvalidRequestError, ToolkitError
+from toolkit.images.registry.credentials import Credentials
+from toolkit.images.strictjson import parse_object
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from toolkit.api.facade import EngineFacade
     from toolkit.api.query import Query
     from toolkit.api.request import Request, ResponseStream
 
-_BUFFER_BYTES: Final = 1024 * 1024
+_log = logging.getLogger(__name__)
+
+_LOGIN_BYTES: Final = 64 * 1024
 _CLASSIC: Final = frozenset({"", "1"})
 
 
 async def build(engine: EngineFacade, request: Request) -> None:
     """Serve ``POST /build``; a client that goes away ends its build."""
-    options = build_options(request.query)
-    stream = io.BufferedReader(BodyFile(request.wire, asyncio.get_running_loop()), _BUFFER_BYTES)
+    options = replace(build_options(request.query), logins=_logins(request))
     out: ResponseStream | None = None
 
     async def tell(told: Told) -> None:
@@ -43,20 +46,47 @@ async def build(engine: EngineFacade, request: Request) -> None:
         await out.write_json(message_of(told))
 
     try:
-        await engine.builds.build(options, cast("BinaryIO", stream), tell)
+        await engine.builds.build(options, archive_of(request), tell)
     except ToolkitError as error:
         if out is None:
             raise
-        detail: dict[str, Any] = {"message": str(error)}
-        if isinstance(error, StepFailedError):
-            detail["code"] = error.code
-        await out.write_json({"errorDetail": detail, "error": str(error)})
+        await out.write_json(failure(error))
+    except OSError as error:
+        _log.exception("a build failed")
+        if out is None:
+            raise
+        await out.write_json(error_object(f"internal error: {error.strerror}"))
+
+
+def failure(error: ToolkitError) -> dict[str, Any]:
+    """Return a build's failure, with the code of the program that failed."""
+    found = error_object(str(error))
+    if isinstance(error, StepFailedError):
+        found["errorDetail"]["code"] = error.code
+    return found
+
+
+def _logins(request: Request) -> dict[str, Credentials]:
+    """Return the logins of ``X-Registry-Config``; one that cannot be read is none."""
+    text = request.headers.get("x-registry-config", "")
+    try:
+        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        document = parse_object(content or b"{}", "the logins", limit_bytes=_LOGIN_BYTES)
+        return {
+            address: Credentials.from_document(login)
+            for address, login in document.items()
+            if isinstance(login, dict)
+        }
+    except (ValueError, InvalidRequestError):
+        return {}
 
 
 def message_of(told: Told) -> dict[str, Any]:
     """Return a message as it stands in the stream."""
     if told.image_id:
         return {"aux": {"ID": told.image_id}}
+    if told.progress is not None:
+        return progress_object(told.progress)
     return {"stream": told.stream}
 
 

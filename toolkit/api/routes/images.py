@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from toolkit.api.changes import config_of_changes
 from toolkit.api.filters import PRUNE_FILTERS, has_labels, reference_test, until_ns
 from toolkit.api.render_image import history, inspect_object, labels_of, list_entry
 from toolkit.api.request import Response, json_response
 from toolkit.api.routes import transfers
 from toolkit.api.routes.unavailable import NotAvailableError
+from toolkit.build.changes import config_of_changes
 from toolkit.errors import ConflictError, InvalidRequestError, NotFoundError
 
 if TYPE_CHECKING:

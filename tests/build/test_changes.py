@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.api.changes import config_of_changes
+from toolkit.build.changes import config_of_changes
 from toolkit.errors import InvalidRequestError
 
 
@@ -18,7 +18,7 @@ from toolkit.errors import InvalidRequestError
         (['CMD ["a", "b"]'], {"Cmd": ["a", "b"]}),
         (["cmd echo hi"], {"Cmd": ["/bin/sh", "-c", "echo hi"]}),
         (['ENTRYPOINT ["a"]'], {"Entrypoint": ["a"]}),
-        (["ENV A=1 B='x y'", "ENV A=2"], {"Env": ["B=x y", "A=2"]}),
+        (["ENV A=1 B='x y'", "ENV A=2"], {"Env": ["A=2", "B=x y"]}),
         (["ENV A some words"], {"Env": ["A=some words"]}),
         (['LABEL k=v "k 2"=w'], {"Labels": {"k": "v", "k 2": "w"}}),
         (["EXPOSE 80 53/udp"], {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}}),
