@@ -64,7 +64,7 @@ def test_a_damaged_row_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
         await store.save_network(RECORD)
         await store.close()
         with sqlite3.connect(tmp_path / "engine.db") as connection:
-            connection.execute("INSERT INTO networks VALUES ('x', 'broken', 'no json')")
+            connection.execute("INSERT INTO networks VALUES ('x', 'broken', X'6e6f')")
         connection.close()
         again = Store(tmp_path / "engine.db")
         contents = await again.open("boot")

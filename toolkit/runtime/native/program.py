@@ -132,7 +132,7 @@ def _candidates(name: str, env: dict[bytes, bytes]) -> list[bytes]:
 
 def _open_cwd(root_fd: int, cwd: str) -> int:
     try:
-        return make_dirs_in_root(root_fd, cwd)
+        return make_dirs_in_root(root_fd, cwd, links=0)  # row S-03: no link to what is not there
     except KernelCallError as error:
         raise InvalidRequestError(
             f"working directory {cwd!r} cannot be used: {os.strerror(error.errno)}"
