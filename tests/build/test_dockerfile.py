@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 
@@ -104,7 +105,17 @@ def test_a_wrong_form_is_refused_with_its_line(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["__class__", "__init__", "Run\0", "\uff32UN", "RU\u0145", "run()", "CmdRun", "_parsed", "R\u00dcN"],
+    [
+        "__class__",
+        "__init__",
+        "Run\0",
+        "\uff32UN",
+        "RU\u0145",
+        "run()",
+        "CmdRun",
+        "_parsed",
+        "R\u00dcN",
+    ],
 )
 def test_only_the_table_s_words_are_instructions(word: str) -> None:
     """S-66: nothing is found by reflection; the control is the word itself."""
@@ -128,7 +139,7 @@ def test_a_wrong_directive_is_refused(text: str) -> None:
 
 def test_heredocs_belong_to_their_line() -> None:
     one, two, three = steps(
-        "RUN <<EOF\na\nEOF\nCOPY <<\"A\" <<-B /d/\n$x\nA\n\tb\n\tB\nRUN cat <<X | sh\n1\nX\n"
+        'RUN <<EOF\na\nEOF\nCOPY <<"A" <<-B /d/\n$x\nA\n\tb\n\tB\nRUN cat <<X | sh\n1\nX\n'
     )
     assert [(here.name, here.content, here.expands) for here in one.heredocs] == [
         ("EOF", "a\n", True)
@@ -190,15 +201,13 @@ def test_any_arguments_are_read_or_refused(word: str, rest: str) -> None:
     try:
         parse_dockerfile(f"FROM a\n{word} {rest}")
     except DockerfileError as error:
-        assert error.line >= 1
+        assert error.line >= 1  # noqa: PT017 - it may be read as well
 
 
 @given(st.text("FROMRUNCOPYENVa \\\n#=<>[]\"'`", max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(DockerfileError):
         parse_dockerfile(text)
-    except DockerfileError:
-        pass
 
 
 @given(st.sampled_from(["RUN", "CMD", "COPY", "VOLUME"]), st.lists(words, min_size=2, max_size=5))

@@ -59,12 +59,12 @@ def test_a_path_that_leads_out_is_forbidden(tree: Path, path: str) -> None:
 @pytest.mark.parametrize("target", ["../outside", "/outside", "{out}", "d/../../outside"])
 def test_a_link_that_leads_out_leads_nowhere(tree: Path, tmp_path: Path, target: str) -> None:
     """S-64; the control is a link that stays inside."""
-    os.symlink(target.format(out=tmp_path / "outside"), tree / "link")
-    os.symlink("/d/../f", tree / "inside")
+    (tree / "link").symlink_to(target.format(out=tmp_path / "outside"))
+    (tree / "inside").symlink_to("/d/../f")
     with pytest.raises(SourceMissingError, match="link"):
         found(tree, "link")
     assert found(tree, "inside")[0].path == b"f"
-    os.symlink("../..", tree / "up")
+    (tree / "up").symlink_to("../..")
     assert found(tree, "up/f")[0].path == b"f"
 
 
@@ -101,7 +101,7 @@ def test_the_digest_is_of_what_is_there_and_not_of_when_or_whose(tree: Path) -> 
         lambda: (tree / "d/h.c").write_text("9"),
         lambda: (tree / "d/h.c").chmod(0o711),
         lambda: (tree / "d/h.c").rename(tree / "d/j.c"),
-        lambda: os.symlink("j.c", tree / "d/k"),
+        lambda: (tree / "d/k").symlink_to("j.c"),
         lambda: os.setxattr(tree / "d/j.c", "user.a", b"b"),
         lambda: shutil.rmtree(tree / "d/e"),
     ):
@@ -116,8 +116,12 @@ def test_archives_are_told_from_files(tree: Path) -> None:
             archive.add(tree / "f", "f")
         (one,) = found(tree, "a")
         assert not one.is_archive()
-        assert Source(one.tree, one.path, one.name, False, "", unpacks=True).is_archive()
+        assert Source(
+            one.tree, one.path, one.name, is_directory=False, digest="", unpacks=True
+        ).is_archive()
     for content in (b"", b"text", b"\x1f\x8b garbage", bytes(2048)):
         (tree / "a").write_bytes(content)
         (one,) = found(tree, "a")
-        assert not Source(one.tree, one.path, one.name, False, "", unpacks=True).is_archive()
+        assert not Source(
+            one.tree, one.path, one.name, is_directory=False, digest="", unpacks=True
+        ).is_archive()

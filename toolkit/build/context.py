@@ -87,7 +87,7 @@ def new_context(builds_dir: Path) -> BuildContext:
 def sweep_builds(builds_dir: Path) -> list[str]:
     """Remove what builds left that a crash ended; return its names."""
     try:
-        names = sorted(os.listdir(builds_dir))
+        names = sorted(entry.name for entry in builds_dir.iterdir())
     except FileNotFoundError:
         return []
     for name in names:
@@ -141,5 +141,3 @@ def _hide(root_fd: int, dockerfile: str) -> None:
                 remove_entry(dir_fd, last)
             finally:
                 os.close(dir_fd)
-
-

@@ -70,7 +70,7 @@ def fetch_file(url: str, directory: Path) -> Fetched:
     response = _follow(url)
     try:
         path = directory / name
-        with open(  # noqa: PTH123 - with an opener of its own
+        with open(
             path, "wb", opener=lambda at, flags: os.open(at, flags | os.O_EXCL, 0o600)
         ) as file:
             _copy(response, file.fileno(), url)

@@ -239,7 +239,9 @@ def _health(rest: str, escape: str) -> _Arguments:
 
 _BUILDKIT_ONLY: Final = frozenset({"mount", "network", "security", "device", "link", "parents",
                                    "exclude", "checksum", "keep-git-dir", "unpack"})  # fmt: skip
-_HEALTH_FLAGS: Final = frozenset({"interval", "timeout", "start-period", "start-interval", "retries"})
+_HEALTH_FLAGS: Final = frozenset(
+    {"interval", "timeout", "start-period", "start-interval", "retries"}
+)
 _COPY_FLAGS: Final = frozenset({"chown", "chmod", "from"})
 
 FORMS: Final[dict[str, _Form]] = {

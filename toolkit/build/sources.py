@@ -136,9 +136,7 @@ class Source:
 
     def is_archive(self) -> bool:
         """Tell whether it is a file that is to be unpacked."""
-        return (
-            self.unpacks and not self.is_directory and self.tree.read(self._begins_as_archive)
-        )
+        return self.unpacks and not self.is_directory and self.tree.read(self._begins_as_archive)
 
     def _begins_as_archive(self, root_fd: int) -> bool:
         with os.fdopen(_open_file(root_fd, self.path), "rb") as file:
@@ -226,7 +224,7 @@ def _names_in(root_fd: int, path: str) -> list[str]:
     except KernelCallError:  # no directory: nothing is in it
         return []
     try:
-        return sorted(os.listdir(dir_fd))
+        return sorted(os.listdir(dir_fd))  # noqa: PTH208 - of a descriptor
     finally:
         os.close(dir_fd)
 

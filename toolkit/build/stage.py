@@ -37,7 +37,9 @@ _UNIT_NS: Final = {
     "ns": 1, "us": 1_000, "\u00b5s": 1_000, "ms": 1_000_000,
     "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
-_PORT: Final = re.compile(r"(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?:/(?P<protocol>tcp|udp|sctp))?")
+_PORT: Final = re.compile(
+    r"(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?:/(?P<protocol>tcp|udp|sctp))?"
+)
 _LARGEST_PORT: Final = 65535
 _SIGNAL: Final = re.compile(r"(?:SIG)?[A-Z][A-Z0-9+-]*|\d{1,2}", re.ASCII)
 _HEALTH_KEYS: Final = {
