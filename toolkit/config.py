@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_INSTANCE = "toolkit"
 BACKENDS = ("native", "lxc")
+BACKEND_LABEL = "toolkit.backend"  # of a create request: chooses one for this container
 STORAGE_DRIVERS = ("overlay", "btrfs", "vfs")
 
 # The name begins interface names (15 bytes with a suffix) and iptables chains.

@@ -185,11 +185,16 @@ def test_processes_are_shared_with_another_container(containers: Containers) -> 
 
 
 def test_ipc_and_its_memory_are_shared_with_another_container(containers: Containers) -> None:
-    if containers.backend == "lxc":
-        pytest.skip("LXC cannot bind the /dev/shm of another container yet: docs/lxc.md")
-    peer = containers.start("sh", "-c", "echo here >/dev/shm/note; sleep 60")
+    peer = containers.start("sh", "-c", "echo here >/dev/shm/note; echo; sleep 60")
+    while not containers.output(peer):
+        time.sleep(0.01)
     mode = {"IpcMode": f"container:{peer}"}
-    assert containers.run("sh", "-c", "cat /dev/shm/note", host=mode)[1] == b"here\n"
+    script = "cat /dev/shm/note; echo there >/dev/shm/answer; readlink /proc/self/ns/ipc"
+    _, out, err = containers.run("sh", "-c", script, host=mode)
+    shared = Path(f"/proc/{containers.client.inspect(peer)['State']['Pid']}/ns/ipc").readlink()
+    assert (out.decode().split(), err) == (["here", str(shared)], b"")
+    seen = Path(f"/proc/{containers.client.inspect(peer)['State']['Pid']}/root/dev/shm/answer")
+    assert seen.read_text() == "there\n"
 
 
 def test_a_network_is_shared_with_another_container(containers: Containers) -> None:

@@ -42,6 +42,22 @@ def test_a_container_without_a_command_is_refused(containers: Containers) -> Non
     assert refused.value.status == 400
 
 
+def test_a_label_chooses_the_backend(containers: Containers) -> None:
+    """As `--runtime` does; both say so in inspect, and what contradicts is refused."""
+    wish = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}
+    label = {"toolkit.backend": containers.backend}
+    made = containers.client.create({**wish, "Labels": label}).id
+    containers.made.append(made)
+    assert containers.client.inspect(made)["HostConfig"]["Runtime"] == containers.backend
+    containers.client.start(made)
+    assert containers.client.wait(made).result().exit_code == 0
+    other = {"native": "lxc", "lxc": "native"}[containers.backend]
+    for labels in ({"toolkit.backend": other}, {"toolkit.backend": "vm"}):
+        with pytest.raises(ApiError, match=r"toolkit\.backend") as refused:
+            containers.create("true", Labels=labels)
+        assert refused.value.status == 400
+
+
 def test_a_removed_container_is_gone(containers: Containers) -> None:
     """RT-003, RT-004, RT-016."""
     made = containers.create("true")

@@ -144,3 +144,23 @@ def test_events_of_a_life_in_dockers_order(containers: Containers) -> None:
         ("create", None), ("attach", None), ("start", None), ("kill", "9"), ("die", None),
         ("stop", None), ("destroy", None),
     ]  # fmt: skip
+
+
+def test_limits_survive_the_engine(containers: Containers) -> None:
+    """Defect D-7: what the host can limit is known before anything is started again."""
+    host = {"Memory": 64 * MIB, "PidsLimit": 20, "RestartPolicy": {"Name": "always"}}
+    made = containers.start("sh", "-c", "sleep 0.3; exit 1", host=host)
+    state = containers.client.inspect(made)["State"]
+    began, pid = state["StartedAt"], state["Pid"]
+    containers.engine.process.stop()
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.02)
+    containers.engine.start()
+    deadline = time.monotonic() + 10
+    while (state := containers.client.inspect(made)["State"])["StartedAt"] == began or not (
+        state["Running"]
+    ):
+        assert time.monotonic() < deadline, state
+        time.sleep(0.02)
+    assert cgroup_value(containers, made, "memory.limit_in_bytes", "memory.max") == str(64 * MIB)
+    assert cgroup_value(containers, made, "pids.max") == "20"

@@ -51,6 +51,45 @@ def test_150_echo_rounds_take_less_than_two_seconds(containers: Containers, tty:
     session.close()
 
 
+def test_detach_keys_are_told_as_an_event(containers: Containers) -> None:
+    """Docker's `detach`, after `attach`; the program goes on."""
+    began = int(time.time())
+    made = containers.create("cat", Tty=True, **CAT)
+    session = containers.client.attach(made, stdin=True, stdout=True)
+    containers.client.start(made)
+    session.send(b"\x10\x11")
+    while session.recv():
+        pass
+    session.close()
+    assert containers.state(made)
+    containers.client.kill(made)
+    seen = containers.engine.client.system.events(
+        since=str(began), until=str(int(time.time()) + 1), filters={"container": [made]}
+    )
+    actions = [event["Action"] for event in seen]
+    assert actions == ["create", "attach", "start", "detach", "kill", "die"]
+
+
+def test_a_terminal_begins_with_the_size_that_was_asked_for(containers: Containers) -> None:
+    """The first thing that the program looks at is right, before any resize."""
+    _, out, _ = containers.run("stty", "size", Tty=True, host={"ConsoleSize": [31, 97]})
+    assert out == b"31 97\r\n"
+    made = containers.start("sleep", "60")
+    execs = containers.engine.client.execs
+    wish = {"Cmd": ["stty", "size"], "Tty": True, "AttachStdout": True}
+    for asked, at_start, wanted in (
+        ([33, 90], {}, b"33 90"),
+        ([1, 1], {"ConsoleSize": [40, 120]}, b"40 120"),
+    ):
+        session = execs.create(made, {**wish, "ConsoleSize": asked})
+        connection = containers.engine.client.hijack(
+            f"/exec/{session}/start", document={"Tty": True, **at_start}
+        )
+        seen = b"".join(chunk.payload for chunk in connection.chunks(framed=False))
+        assert seen.strip() == wanted
+        connection.close()
+
+
 def test_closed_input_ends_the_program_and_all_of_it_came(containers: Containers) -> None:
     """RT-039, RT-040."""
     made = containers.create("cat", StdinOnce=True, **CAT)

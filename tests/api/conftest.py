@@ -238,6 +238,10 @@ class FakeExec:
         self.clients: list[AttachClient | None] = []
         self.sizes: list[tuple[int, int]] = []
         self.fails: Exception | None = None
+        self.first_size = (0, 0)
+
+    def set_size(self, size: tuple[int, int]) -> None:
+        self.first_size = size
 
     async def start(self, client: AttachClient | None) -> None:
         self.clients.append(client)

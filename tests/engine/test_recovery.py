@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.engine import World, created, started
 from toolkit.engine.copies import COPY_NAME
 from toolkit.engine.engine import STORE_NAME
-from toolkit.engine.model import HostOptions, RestartPolicy, State
+from toolkit.engine.model import HostOptions, Limits, RestartPolicy, State
 from toolkit.errors import InstanceLockedError
 
 if TYPE_CHECKING:
@@ -209,6 +209,32 @@ def test_a_policy_brings_back_what_ended_with_the_host(world: World) -> None:
         while not container.is_running:  # noqa: ASYNC110 - nothing tells a start
             await asyncio.sleep(0.001)
         assert not (await engine.container("with-no")).is_running
+
+    kill_and_reopen(world, before, between, then)
+
+
+def test_a_container_that_comes_back_with_the_engine_keeps_its_limits(world: World) -> None:
+    """Defect D-7: 0.7.2 started it before it knew what the host can limit, without any."""
+    limits = Limits(memory_bytes=64 * 1024 * 1024, pids=20)
+
+    async def before(engine: Engine) -> None:
+        policy = RestartPolicy(name="always")
+        await started(engine, "one", limits=limits, host=HostOptions(restart_policy=policy))
+
+    def between() -> None:
+        world.supervisor.last.is_alive = False
+        world.boot_id = "boot-2"
+
+    async def then(engine: Engine) -> None:
+        container = await engine.container("one")
+        while not container.is_running:  # noqa: ASYNC110 - nothing tells a start
+            await asyncio.sleep(0.001)
+        programs = world.supervisor.programs
+        first, again = (program.document["linux"]["resources"] for program in programs)
+        assert again["memory"] == first["memory"]
+        assert again["memory"]["limit"] == limits.memory_bytes
+        assert again["pids"] == {"limit": 20}
+        assert container.record.spec.limits == limits
 
     kill_and_reopen(world, before, between, then)
 

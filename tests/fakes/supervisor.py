@@ -20,7 +20,7 @@ from toolkit.runtime.exitfile import write_exit_status
 from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from toolkit.runtime.protocol import AttachClient
@@ -75,6 +75,7 @@ class FakeRunning:
         self.program = program
         self.pid = program.pid
         self.start_time_ticks = 7
+        self.on_detach: Callable[[], None] = lambda: None
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
         self.released: asyncio.Future[None] = loop.create_future()
         self.is_forgotten = False

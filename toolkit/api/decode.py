@@ -12,7 +12,7 @@ from typing import Final, Literal, cast
 from toolkit.api import schemas
 from toolkit.api.decode_mounts import read_mounts, read_volumes
 from toolkit.api.decode_ports import read_exposed_ports, read_published_ports
-from toolkit.config import BACKENDS
+from toolkit.config import BACKEND_LABEL, BACKENDS
 from toolkit.engine.model import (
     ContainerSpec,
     Device,
@@ -81,7 +81,7 @@ def container_spec(body: schemas.CreateBody) -> tuple[ContainerSpec, list[str]]:
         stop_timeout_seconds=body.stop_timeout,
         health=health_check(body.healthcheck),
         limits=limits(host),
-        host=_host_options(host),
+        host=_host_options(body, host),
     )
     _check_networks(body, spec.host.network_mode)
     return spec, _warnings(host)
@@ -162,10 +162,20 @@ def exec_spec(body: schemas.ExecBody) -> ExecSpec:
         attach_stderr=bool(body.attach_stderr),
         privileged=bool(body.privileged),
         detach_keys=body.detach_keys or "",
+        console_size=console_size(body.console_size),
     )
 
 
-def _host_options(host: schemas.HostConfig) -> HostOptions:
+def console_size(wire: list[int] | None) -> tuple[int, int]:
+    """Return rows and columns of a terminal; zeros for a size that is not said."""
+    if not wire:
+        return 0, 0
+    if len(wire) != 2:  # noqa: PLR2004 - rows and columns
+        raise InvalidRequestError("ConsoleSize must be [height, width]")
+    return wire[0], wire[1]
+
+
+def _host_options(body: schemas.CreateBody, host: schemas.HostConfig) -> HostOptions:
     """Return what depends on this host."""
     policy = restart_policy(host.restart_policy)
     if host.auto_remove and policy.name != "no":
@@ -206,7 +216,8 @@ def _host_options(host: schemas.HostConfig) -> HostOptions:
         lxc_conf=tuple((wire.key or "", wire.value or "") for wire in host.lxc_conf or ()),
         masked_paths=None if host.masked_paths is None else tuple(host.masked_paths),
         readonly_paths=None if host.readonly_paths is None else tuple(host.readonly_paths),
-        backend=_backend(host),
+        backend=_backend(body, host),
+        console_size=console_size(host.console_size),
     )
 
 
@@ -297,14 +308,24 @@ def _device(wire: schemas.Device) -> Device:
     )
 
 
-def _backend(host: schemas.HostConfig) -> str:
-    """Return the backend that ``--runtime`` names; empty for the instance's own."""
+def _backend(body: schemas.CreateBody, host: schemas.HostConfig) -> str:
+    """Return the backend that ``--runtime`` or a label names; empty for the instance's own.
+
+    Only a label of the request: an image has no say in it.
+    """
     name = host.runtime or ""
-    if name in BACKENDS:
-        return name
-    if name not in _OWN_RUNTIMES:
+    if name not in BACKENDS and name not in _OWN_RUNTIMES:
         raise InvalidRequestError(f"unknown or invalid runtime name: {name}")
-    return ""
+    label = (body.labels or {}).get(BACKEND_LABEL, "")
+    if label and label not in BACKENDS:
+        raise InvalidRequestError(
+            f"label {BACKEND_LABEL}={label}: there is no such backend, but {' and '.join(BACKENDS)}"
+        )
+    if name in BACKENDS and label and label != name:
+        raise InvalidRequestError(
+            f"label {BACKEND_LABEL}={label} and runtime {name} are not the same backend"
+        )
+    return name if name in BACKENDS else label
 
 
 def _warnings(host: schemas.HostConfig) -> list[str]:

@@ -158,6 +158,9 @@ class Exec(Protocol):
     def container_id(self) -> str:
         """Where it runs."""
 
+    def set_size(self, size: tuple[int, int]) -> None:
+        """Set rows and columns that its terminal begins with; zeros leave what was said."""
+
     async def start(self, client: AttachClient | None) -> None:
         """Start it; the client's descriptor is closed whatever happens."""
 

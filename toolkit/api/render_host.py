@@ -30,7 +30,7 @@ def host_config(record: ContainerRecord) -> dict[str, Any]:
         "AutoRemove": host.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": host.volumes_from or None,
-        "ConsoleSize": [0, 0],
+        "ConsoleSize": list(host.console_size),
         "CapAdd": host.cap_add or None,
         "CapDrop": host.cap_drop or None,
         "CgroupnsMode": host.cgroupns_mode or "host",

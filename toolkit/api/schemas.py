@@ -212,6 +212,7 @@ class HostConfig(Resources, frozen=True):
     shm_size: Number = None
     sysctls: TextMap = None
     runtime: Text = None
+    console_size: list[int] | None = None
     isolation: Text = None
     mounts: list[MountPoint] | None = None
     masked_paths: Texts = None
@@ -276,6 +277,7 @@ class ExecBody(Wire, frozen=True):
     privileged: Flag = None
     user: Text = None
     working_dir: Text = None
+    console_size: list[int] | None = None
 
 
 class ExecStartBody(Wire, frozen=True):
@@ -283,6 +285,7 @@ class ExecStartBody(Wire, frozen=True):
 
     detach: Flag = None
     tty: Flag = None
+    console_size: list[int] | None = None
 
 
 _Body = TypeVar("_Body", bound=Wire)

@@ -16,13 +16,15 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from toolkit.engine.limits import check_limits, downgraded, resources
+from toolkit.engine.limits import resources
 from toolkit.engine.logs import LogSelection, read_log
 from toolkit.engine.model import State
 from toolkit.engine.names import checked_name
 from toolkit.engine.replay import replay_log
 from toolkit.engine.signals import parse_signal
 from toolkit.engine.tree import ContainerTree
+from toolkit.engine.update import updated
+from toolkit.engine.validation import check_size
 from toolkit.errors import (
     BackendError,
     ConflictError,
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
 DEFAULT_STOP_SECONDS: Final = 10
 _KILL_SECONDS: Final = 10.0
-_LARGEST_SIZE: Final = 0xFFFF
 
 
 class Container(ContainerTree):
@@ -376,25 +377,12 @@ class Container(ContainerTree):
     async def _update(self, limits: Limits, policy: RestartPolicy | None) -> list[str]:
         async with self._lock:
             self._check_listed()
-            spec = self.record.spec
-            changes = {
-                name: getattr(limits, name)
-                for name, field in limits.__dataclass_fields__.items()
-                if getattr(limits, name) != field.default
-            }
-            wanted = replace(spec.limits, **changes)
-            check_limits(wanted)
-            wanted, warnings = downgraded(wanted, self._context.limits)
-            if policy is not None and spec.host.auto_remove and policy.name != "no":
-                raise InvalidRequestError(
-                    "Restart policy cannot be updated because AutoRemove is enabled "
-                    "for the container"
-                )
-            host = replace(spec.host, restart_policy=policy or spec.host.restart_policy)
-            changed = replace(self.record, spec=replace(spec, limits=wanted, host=host))
-            if self.program is not None and changes:
+            host_limits = self._context.limits
+            changed, warnings = updated(self.record, limits, policy, host_limits)
+            if self.program is not None and changed.spec.limits != self.record.spec.limits:
                 cgroup = self._context.cgroup(self.record.id)
-                await self._in_cgroup(cgroup.apply, resources(wanted, self._context.limits))
+                wanted = resources(changed.spec.limits, host_limits)
+                await self._in_cgroup(cgroup.apply, wanted)
             await self._commit(changed)
             self.tell("update")
             return warnings
@@ -407,13 +395,3 @@ class Container(ContainerTree):
                 f"{prefix}{self.record.id}: container {self.record.id} is not running"
             )
         return self.program
-
-
-def check_size(rows: int, columns: int) -> None:
-    """Refuse what is no size of a terminal.
-
-    Raises:
-        InvalidRequestError: Not between 0 and 65535.
-    """
-    if not (0 <= rows <= _LARGEST_SIZE and 0 <= columns <= _LARGEST_SIZE):
-        raise InvalidRequestError(f"invalid terminal size: {rows} rows, {columns} columns")

@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from toolkit.engine.container import check_size
 from toolkit.engine.launch import exec_process
 from toolkit.engine.model import ExecId, State
-from toolkit.engine.validation import check_exec
+from toolkit.engine.validation import check_exec, check_size
 from toolkit.errors import BackendError, ConflictError, ExecNotFoundError, NotRunningError
 
 if TYPE_CHECKING:
@@ -78,6 +78,16 @@ class Exec:
             return _LOST_EXIT_CODE
         return exited.result().exit_code
 
+    def set_size(self, size: tuple[int, int]) -> None:
+        """Set rows and columns that its terminal will begin with; zeros leave what was said.
+
+        Raises:
+            InvalidRequestError: No terminal has that size.
+        """
+        check_size(*size)
+        if all(size):
+            self.spec = replace(self.spec, console_size=size)
+
     async def start(self, client: AttachClient | None = None) -> None:
         """Start the program; the connection is the engine's from this call on.
 
@@ -130,6 +140,7 @@ class Exec:
             self._failed_code = getattr(error, "exit_code", 126)
             raise
         container.exec_sessions[self.id] = self
+        self._program.on_detach = lambda: self._tell("exec_detach")
         self._program.exited.add_done_callback(self._on_exited)
 
     def _claim(self) -> RunningProgram:

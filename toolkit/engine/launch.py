@@ -135,6 +135,7 @@ def exec_process(record: ContainerRecord, spec: ExecSpec) -> Document:
     process["args"] = list(spec.command)
     process["env"] = replaced_env(env, spec.env)
     process["cwd"] = spec.working_dir or record.spec.working_dir or "/"
+    _fill_console(process, spec.console_size)
     if spec.privileged:
         process["capabilities"] = _capability_sets(CAPABILITIES)
     return process
@@ -174,6 +175,7 @@ def _fill_process(process: Document, record: ContainerRecord, security: Security
     process["args"] = [record.path, *record.args]
     process["env"] = environment(record)
     process["cwd"] = spec.working_dir or "/"
+    _fill_console(process, spec.host.console_size)
     process["capabilities"] = _capability_sets(capabilities_of(spec.host))
     process["noNewPrivileges"] = security.no_new_privileges
     process["user"]["additionalGids"] = list(spec.host.group_add)
@@ -185,6 +187,12 @@ def _fill_process(process: Document, record: ContainerRecord, security: Security
     ]
     if spec.host.oom_score_adj:
         process["oomScoreAdj"] = spec.host.oom_score_adj
+
+
+def _fill_console(process: Document, size: tuple[int, int]) -> None:
+    process.pop("consoleSize", None)
+    if process["terminal"] and all(size):
+        process["consoleSize"] = {"height": size[0], "width": size[1]}
 
 
 def _fill_linux(

@@ -217,6 +217,7 @@ class HostOptions:
     readonly_paths: tuple[str, ...] | None = None
     backend: str = ""
     is_build_step: bool = False
+    console_size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,3 +328,4 @@ class ExecSpec:
     attach_stderr: bool = False
     privileged: bool = False
     detach_keys: str = ""
+    console_size: tuple[int, int] = (0, 0)

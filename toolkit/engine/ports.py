@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 
 class RunningProgram(Protocol):
-    """A program that a shim holds."""
+    """A program that a shim holds.
+
+    Attributes:
+        on_detach: Called when a client has typed its detach keys.
+    """
+
+    on_detach: Callable[[], None]
 
     @property
     def pid(self) -> int:

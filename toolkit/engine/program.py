@@ -215,6 +215,7 @@ class ContainerProgram(RecordedContainer):
         self.program = program
         self._began = time.monotonic()
         self._health = self._context.watch_health(cast("Container", self))
+        program.on_detach = lambda: self.tell("detach")
         program.exited.add_done_callback(lambda _: self._on_exited(program))
 
     def _on_exited(self, program: RunningProgram) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LONGEST_STRING_BYTES: Final = 128 * 1024 - 1  # MAX_ARG_STRLEN without its end
 LONGEST_PROGRAM_BYTES: Final = 1536 * 1024  # below a quarter of the usual stack, with room
 _LONGEST_HOST_NAME: Final = 64
+_LARGEST_SIZE: Final = 0xFFFF
 _LONGEST_USER: Final = 256
 
 _LABEL: Final = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -64,6 +65,7 @@ def check_spec(spec: ContainerSpec) -> None:
     check_working_dir(spec.working_dir)
     check_host_name(spec.hostname, "hostname")
     check_host_name(spec.domainname, "domainname")
+    check_size(*spec.host.console_size)
     if spec.stop_signal:
         parse_signal(spec.stop_signal)
     for port in (*spec.exposed_ports, *spec.host.published_ports):
@@ -85,6 +87,7 @@ def check_exec(spec: ExecSpec) -> None:
     if not spec.command or not spec.command[0]:
         raise InvalidRequestError("No exec command specified")
     check_program(spec.command, spec.env)
+    check_size(*spec.console_size)
     check_user(spec.user)
     check_working_dir(spec.working_dir)
 
@@ -246,3 +249,13 @@ def _check_numbers(host: HostOptions) -> None:
         )
     if host.shm_size_bytes < 0:
         raise InvalidRequestError("SHM size can not be less than 0")
+
+
+def check_size(rows: int, columns: int) -> None:
+    """Refuse what is no size of a terminal.
+
+    Raises:
+        InvalidRequestError: Not between 0 and 65535.
+    """
+    if not (0 <= rows <= _LARGEST_SIZE and 0 <= columns <= _LARGEST_SIZE):
+        raise InvalidRequestError(f"invalid terminal size: {rows} rows, {columns} columns")

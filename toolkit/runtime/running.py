@@ -20,6 +20,7 @@ from toolkit.runtime.protocol import (
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 _T = TypeVar("_T")
 _REPLY_SECONDS: Final = 10.0
@@ -34,6 +35,7 @@ class Running:
         started: Done when the program runs, fails with the reason why it does not.
         was_refused: It does not run, and the shim itself has told why.
         exited: Done with how it ended; fails with BackendError when the shim was lost.
+        on_detach: Called when a client has typed its detach keys.
         released: Done when cgroup and namespaces are gone too, or the shim is.
     """
 
@@ -46,6 +48,7 @@ class Running:
         self.pid = 0
         self.start_time_ticks = 0
         self.was_refused = False
+        self.on_detach: Callable[[], None] = _nobody_asks
         self.started: asyncio.Future[None] = loop.create_future()
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
         self.released: asyncio.Future[None] = loop.create_future()
@@ -123,6 +126,8 @@ class Running:
                 _settle(self.exited, ExitStatus.from_message(message))
                 # Two turns later whoever waits for `exited` has had the first word.
                 self._loop.call_soon(self._loop.call_soon, self._acknowledge)
+            case "detached":
+                self.on_detach()
             case "released":  # the last word; what the shim still sends goes to clients
                 self._disconnect("the program has ended")
 
@@ -153,6 +158,10 @@ class Running:
             if not future.done():
                 future.set_exception(BackendError(reason))
         _settle(self.released, None)
+
+
+def _nobody_asks() -> None:
+    pass
 
 
 def _settle(future: asyncio.Future[_T], value: _T) -> None:

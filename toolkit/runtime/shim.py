@@ -325,6 +325,8 @@ class Shim:
                 self._unwatch(fd)
                 del self._clients[fd]
                 client.close()
+                if client.detached:
+                    self._tell({"event": "detached"})
                 continue
             events = _OUT if client.has_output else 0
             if not client.input_ended and (self._stdin.has_room or not client.wants_input):

@@ -33,6 +33,7 @@ async def start(engine: EngineFacade, request: Request) -> Response | None:
     body = schemas.read_body(raw or b"{}", schemas.ExecStartBody)
     session = await engine.exec(request.name)
     await _check_startable(engine, session, request.name)
+    session.set_size(decode.console_size(body.console_size))
     if body.detach:
         await session.start(None)
         return Response()

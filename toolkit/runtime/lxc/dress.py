@@ -18,6 +18,7 @@ from toolkit.errors import BackendError, KernelCallError
 from toolkit.kernel import mounts, namespaces, process
 from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.lxc.config_writer import escape_fstab
+from toolkit.runtime.lxc.stage import is_dressed
 from toolkit.runtime.native.prepare import DEFAULT_LINKS, PlannedMount, Prepared
 from toolkit.runtime.native.rootfs import cover_paths, mount_console, mount_entry
 
@@ -40,10 +41,10 @@ def dress_container(prepared: Prepared, init_pidfd: int, flags: int) -> None:
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _take_lxc_devices_away()
     kinds = _read_kinds(prepared.proc_fd)
-    for entry in prepared.mounts:
+    for entry, mount in zip(prepared.mounts, document["mounts"], strict=True):
         if entry.kind == "devpts":
             mounts.unmount(os.fsencode(entry.target), mounts.MNT_DETACH)
-        if entry.kind in ("devpts", "cgroup"):
+        if is_dressed(entry, mount):
             mount_entry(root_fd, entry, prepared.cgroup_fds)
         else:
             _finish(root_fd, entry, prepared.proc_fd, kinds)

@@ -27,6 +27,7 @@ from toolkit.kernel.paths import make_dirs_in_root, make_file_in_root
 from toolkit.runtime.lxc.config_writer import MountEntry
 from toolkit.runtime.lxc.first_step import first_step
 from toolkit.runtime.lxc.template import INIT_PATH, Document, HostFacts, configuration
+from toolkit.runtime.native.peers import peer_of
 from toolkit.runtime.native.rootfs import mount_root
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _CONFIG_PIPE: Final = f"{_LXC_RUN_DIR}/config"
 _CGROUP_DIR: Final = "/sys/fs/cgroup"
 # What the kernel fills; nobody mounts files or directories of ours below these but LXC.
 _FILLED: Final = frozenset({"proc", "sysfs", "mqueue", "tmpfs"})
-_DRESSED: Final = frozenset({"cgroup", "devpts"})  # mounted by `dress`
+_DRESSED: Final = frozenset({"cgroup", "devpts"})
 # Not "ro": given to mount(2) it is the whole filesystem's, which the host may share; `dress`
 # makes the mount alone read-only.
 _WORDS: Final = (
@@ -101,8 +102,8 @@ def place_mounts(root_fd: int, prepared: Prepared) -> list[Placed]:
     placed: list[Placed] = []
     attached: list[str] = []
     directories = sum(entry.kind == "bind" and not entry.is_file for entry in prepared.mounts)
-    for entry in prepared.mounts:
-        if entry.kind in _DRESSED:
+    for entry, mount in zip(prepared.mounts, prepared.document["mounts"], strict=True):
+        if is_dressed(entry, mount):
             placed.append(Placed(entry=entry, path=entry.target.lstrip("/")))
             continue
         place = _inside_filled(entry, placed) or _place(root_fd, entry, base, prepared.proc_fd)
@@ -169,12 +170,17 @@ def put_first_step(prepared: Prepared) -> None:
         os.close(file_fd)
 
 
+def is_dressed(entry: PlannedMount, mount: dict[str, Any]) -> bool:
+    """Tell whether a mount is made by `dress`: what LXC has no word for, or cannot reach."""
+    return entry.kind in _DRESSED or (entry.kind == "bind" and peer_of(mount["source"]) > 0)
+
+
 def mount_entries(placed: list[Placed], document: Document) -> list[MountEntry]:
     """Return the lines of LXC's fstab for the mounts that it makes."""
     return [
         _mount_entry(place, mount)
         for place, mount in zip(placed, document["mounts"], strict=True)
-        if place.entry.kind not in _DRESSED and (place.entry.fd < 0 or place.entry.kind == "bind")
+        if not is_dressed(place.entry, mount) and (place.entry.fd < 0 or place.entry.kind == "bind")
     ]
 
 

@@ -15,7 +15,13 @@ from toolkit.kernel.paths import open_in_root
 from toolkit.runtime.backend import Document, ProgramEnds
 from toolkit.runtime.native.child import Child, Description
 from toolkit.runtime.native.launch import CLONED, become_container, become_exec, set_up_early
-from toolkit.runtime.native.prepare import Stdio, open_stdio, prepare, read_seccomp
+from toolkit.runtime.native.prepare import (
+    Stdio,
+    open_stdio,
+    prepare,
+    read_seccomp,
+    set_console_size,
+)
 from toolkit.runtime.native.slot import Slot, clone_own_cgroups
 from toolkit.runtime.native.staging import Staging, wants_default_mounts
 
@@ -219,6 +225,7 @@ def start_exec(document: Document, spec: Document, host: CgroupHost) -> NativePr
     with ExitStack() as sources, ExitStack() as undo:
         init_pidfd, root_fd = _open_init(document, spec, sources)
         stdio = _open_exec_stdio(spec, root_fd, sources)
+        set_console_size(stdio, spec["process"])
         _undo_ends(stdio, undo)
         kinds = [entry["type"] for entry in document["linux"]["namespaces"]]
         if "pid" in kinds:

@@ -218,6 +218,7 @@ def prepare(
         devpts_fd=devpts_fd,
         undo=undo,
     )
+    set_console_size(stdio, document["process"])
     return Prepared(
         document=document,
         rootfs=json.loads(annotations["toolkit.rootfs"]),
@@ -359,6 +360,13 @@ def open_stdio(
         stdio.stderr, stdio.child_stderr = _open_output()
     undo.callback(stdio.close_child_ends)
     return stdio
+
+
+def set_console_size(stdio: Stdio, process: Document) -> None:
+    """Give the terminal its first size, before the program can ask for it."""
+    size = process.get("consoleSize")
+    if stdio.terminal >= 0 and size:
+        pty.resize(stdio.terminal, size["height"], size["width"])
 
 
 def _open_output() -> tuple[int, int]:
