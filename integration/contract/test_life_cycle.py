@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,9 +153,9 @@ def test_a_stopped_container_of_an_engine_before_is_waited_for_at_once(
     assert containers.client.wait(ended).result().exit_code == 7
 
 
-def test_many_at_once(containers: Containers) -> None:
-    """RT-036: sixteen here, made and started by four threads; all are right."""
-    made = [containers.create("sh", "-c", f"exit {number}") for number in range(16)]
+def test_fifty_started_at_once_all_run_and_end_as_they_should(containers: Containers) -> None:
+    """RT-036: made one after the other, started by ten threads."""
+    made = [containers.create("sh", "-c", f"echo {n}; exit {n}") for n in range(50)]
 
     def start(part: list[str]) -> None:
         client = Client(containers.engine.url)
@@ -163,13 +163,19 @@ def test_many_at_once(containers: Containers) -> None:
             client.containers.start(container)
         client.close()
 
-    threads = [threading.Thread(target=start, args=(made[n::4],)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(10) as threads:
+        list(threads.map(start, [made[n::10] for n in range(10)]))
     codes = [containers.client.wait(container).result().exit_code for container in made]
-    assert codes == list(range(16))
+    assert codes == list(range(50))
+    assert [containers.output(container) for container in made] == [b"%d\n" % n for n in range(50)]
+
+
+def test_one_after_the_other_is_made_run_and_removed(containers: Containers) -> None:
+    """RT-035."""
+    for _ in range(5):
+        assert containers.run("echo", "-n", "foo") == (0, b"foo", b"")
+        containers.remove(containers.made[-1])
+    assert containers.client.list(every=True) == []
 
 
 def test_on_failure_gives_up_after_its_count(containers: Containers) -> None:

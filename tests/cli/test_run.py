@@ -204,7 +204,7 @@ def test_warnings_are_shown_on_standard_error(toolkit: CommandLine, stub: StubEn
 def test_the_id_file_holds_sixty_four_digits(
     toolkit: CommandLine, stub: StubEngine, tmp_path: Path
 ) -> None:
-    """API-053."""
+    """API-053, RT-056."""
     OneContainer(stub)
     file = tmp_path / "cid"
     assert toolkit("run", "--cidfile", str(file), "busybox").exit_code == 0

@@ -20,13 +20,13 @@ from toolkit.errors import InvalidRequestError
     ],
 )
 def test_sizes_are_powers_of_1024(text: str, size: int) -> None:
-    """API-114."""
+    """API-114, RT-069."""
     assert parse_memory(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "hello", "-32", " 32 ", "32 mb", "32m b", "32bm", "1.", "٣"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    """API-114."""
+    """API-114, RT-069."""
     with pytest.raises(InvalidRequestError, match="invalid size"):
         parse_memory(text)
 
@@ -46,7 +46,7 @@ def test_what_is_no_number_of_cpus_is_refused(text: str) -> None:
 
 
 def test_sizes_are_shown_in_powers_of_1000() -> None:
-    """API-113, without the blank that today's docker leaves out."""
+    """API-113, RT-237, without the blank that today's docker leaves out."""
     assert [human_size(size) for size in (0, 1000, 1024, 1_980_000)] == [
         "0B",
         "1kB",

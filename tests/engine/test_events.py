@@ -21,7 +21,7 @@ def hub_with(*actions: str) -> EventHub:
 
 
 def test_kept_events_are_replayed_from_a_time_to_a_time() -> None:
-    """API-003, rule 11.5."""
+    """API-003, RT-232, rule 11.5."""
     hub = hub_with("a", "b", "c", "d")
     assert asyncio.run(taken(hub, since_ns=2, until_ns=3)) == ["b", "c"]
 
@@ -38,7 +38,7 @@ def test_a_listener_without_since_gets_live_events_only() -> None:
 
 
 def test_replay_and_live_events_come_once_each_and_in_order() -> None:
-    """API-087."""
+    """API-087, RT-231."""
 
     async def run() -> list[str]:
         hub = hub_with("1", "2")
