@@ -98,6 +98,7 @@ _COMMANDS: Final = {
     "logout": "registry:logout",
     "pull": "registry:pull",
     "push": "registry:push",
+    "prune": "prune:prune",
     "rmi": "images:rmi",
     "save": "archives:save",
     "search": "registry:search",

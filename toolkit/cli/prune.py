@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`container prune`, `image prune`, `volume prune`, `builder prune`: take away what nobody uses."""
+"""`prune --session`, and prune of containers, images, volumes, builds: what nobody uses goes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from toolkit.cli.command import command, repeated, switch
 from toolkit.cli.containers import parse_filters, print_lines
 from toolkit.cli.output import say
 from toolkit.cli.units import human_size
+from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,6 +101,23 @@ def prune_builds(access: EngineAccess, *, all: bool, force: bool) -> int:  # noq
         return 1
     done = access.client.images.prune_builds()
     _tell("Deleted build cache objects:", done.get("CachesDeleted") or [], done)
+    return 0
+
+
+@command("prune")
+@switch("--session", help="What sessions of tests left that are over, and what was kept of them.")
+@pass_access
+def prune(access: EngineAccess, *, session: bool) -> int:
+    """Remove what nobody holds any more."""
+    if not session:
+        raise InvalidRequestError(
+            "say what to prune: 'prune --session', or 'container|image|volume prune'"
+        )
+    done = access.client.extensions.prune_sessions()
+    for title in ("Containers", "Networks", "Volumes", "Images"):
+        if found := done.get(title):
+            say(f"Deleted {title}:")
+            print_lines(found)
     return 0
 
 

@@ -80,6 +80,8 @@ class Ownership:
         """Spare nothing any more."""
         for path in self._kept_files():
             path.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none
+            self._kept_dir.rmdir()
 
     async def remove(self, key: str, value: str) -> Removed:
         """Remove everything that carries a label; what cannot be removed is told in the log."""

@@ -10,6 +10,7 @@ nobody holds a session any more.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
@@ -27,6 +28,7 @@ PRIVATE: Final = "private"
 IDLE_SECONDS: Final = 3
 _SUFFIX: Final = "-pt"
 _LONGEST_INSTANCE: Final = 11
+_DIGITS: Final = 4
 _EXTRA: Final = ("h11", "msgspec")
 _LOOPBACK: Final = "127.0.0.1"
 
@@ -71,7 +73,9 @@ def named_host(explicit: str | None, environ: Mapping[str, str]) -> Host | None:
 def private_instance(environ: Mapping[str, str]) -> str:
     """Return the name of the instance of private engines."""
     own = environ.get("TOOLKIT_INSTANCE") or DEFAULT_INSTANCE
-    return own[: _LONGEST_INSTANCE - len(_SUFFIX)].rstrip("-") + _SUFFIX
+    if len(own) + len(_SUFFIX) > _LONGEST_INSTANCE:
+        own = own[:_DIGITS] + hashlib.sha256(own.encode()).hexdigest()[:_DIGITS]
+    return own + _SUFFIX
 
 
 def find_engine(explicit: str | None, environ: Mapping[str, str]) -> FoundEngine:
