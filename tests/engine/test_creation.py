@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes.engine import IMAGE, World, created
-from toolkit.engine.model import ContainerSpec, HostOptions, Limits, State
+from toolkit.engine.model import ContainerSpec, EndpointSpec, HostOptions, Limits, State
 from toolkit.errors import ImageNotFoundError, InvalidRequestError, StorageError, ToolkitError
 
 if TYPE_CHECKING:
@@ -64,15 +64,14 @@ def test_a_container_is_what_was_asked_and_what_the_image_says(world: World) -> 
     play(world, scenario)
 
 
-@pytest.mark.parametrize("mode", ["bridge", "default"])
-def test_a_network_that_is_not_there_yet_is_a_warning(world: World, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["", "bridge", "default"])
+def test_the_default_network_has_one_name(world: World, mode: str) -> None:
     async def scenario(engine: Engine) -> None:
         spec = ContainerSpec(image=IMAGE, host=HostOptions(network_mode=mode))
         container, warnings = await engine.create_container(spec)
-        assert warnings == [
-            "networking is not available yet: the container gets only a loopback interface"
-        ]
-        assert container.record.spec.host.network_mode == "none"
+        assert warnings == []
+        assert container.record.spec.host.network_mode == "bridge"
+        assert list(container.record.spec.endpoints) == ["bridge"]
 
     play(world, scenario)
 
@@ -95,7 +94,10 @@ def test_limits_that_the_host_lacks_are_warnings(world: World) -> None:
         {"limits": Limits(memory_bytes=524287)},
         {"working_dir": "x"},
         {"volumes": ("x:/y",)},
-        {"host": HostOptions(network_mode="mynet")},
+        {"host": HostOptions(network_mode="my\nnet")},
+        {"mac_address": "01:00:00:00:00:01"},
+        {"endpoints": {"bridge": EndpointSpec(ipv4="172.17.0.9")}},
+        {"host": HostOptions(network_mode="host"), "endpoints": {"bridge": EndpointSpec()}},
         {"host": HostOptions(pid_mode="container:x")},
         {"host": HostOptions(links=("a:b",))},
         {"host": HostOptions(log_options={"max-size": "many"})},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,16 @@ import pytest
 
 from toolkit.engine import files
 from toolkit.engine.files import ContainerFiles, hosts_text, resolv_conf_text
-from toolkit.engine.model import ContainerId, ContainerRecord, ContainerSpec, HostOptions, ImageId
+from toolkit.engine.model import (
+    ContainerId,
+    ContainerRecord,
+    ContainerSpec,
+    EndpointId,
+    EndpointRecord,
+    HostOptions,
+    ImageId,
+    NetworkId,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,14 +80,30 @@ def test_the_resolver_is_the_hosts_where_nothing_is_asked() -> None:
 def test_what_is_asked_replaces_the_hosts_line_of_its_kind() -> None:
     text = resolv_conf_text(record(dns=("8.8.8.8", "8.8.4.4"), dns_options=("ndots:5",)))
     assert text == (
-        "search host.example\nnameserver 8.8.8.8\nnameserver 8.8.4.4\noptions ndots:5\n"
+        "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch host.example\noptions ndots:5\n"
     )
     assert "search" not in resolv_conf_text(record(dns_search=(".",)))
 
 
-def test_a_host_without_a_resolver_gives_an_empty_file(host_etc: Path) -> None:
+def test_a_host_without_a_resolver_gives_public_ones(host_etc: Path) -> None:
+    """Rule 10.21."""
     (host_etc / "resolv.conf").unlink()
-    assert resolv_conf_text(record()) == ""
+    assert resolv_conf_text(record()) == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+
+
+def test_a_container_on_networks_finds_itself_at_its_addresses() -> None:
+    """Rule 1.10."""
+    seat = EndpointRecord(
+        network_id=NetworkId("n"), id=EndpointId("e"), interface="eth0", link="l",
+        ipv4="172.17.0.2", prefix_length=16, gateway="172.17.42.1", mac="02:42:ac:11:00:02",
+    )  # fmt: skip
+    second = replace(seat, ipv4="172.18.0.2", gateway="")
+    with_seats = replace(
+        record(extra_hosts=("up:host-gateway",)), endpoints={"bridge": seat, "b": second}
+    )
+    lines = hosts_text(with_seats).splitlines()
+    assert lines[0] == "172.17.0.2\tweb"
+    assert lines[-2:] == ["172.18.0.2\tweb", "172.17.42.1\tup"]
 
 
 def test_the_files_are_replaced_not_rewritten_through_a_link(tmp_path: Path) -> None:

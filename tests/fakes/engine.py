@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.host import FakeCgroups, FakeLayers
+from tests.fakes.network import FakeHost
 from tests.fakes.supervisor import FakeSupervisor
 from toolkit.config import Instance
 from toolkit.engine.engine import Engine
 from toolkit.engine.model import ContainerSpec
+from toolkit.engine.network_settings import NetworkSettings
 from toolkit.engine.ports import Parts
 from toolkit.images.archive_load import ImageArchives
 from toolkit.images.references import Reference
@@ -39,7 +41,12 @@ class World:
     cgroups: FakeCgroups = field(default_factory=FakeCgroups)
     registry_settings: RegistrySettings = field(default_factory=RegistrySettings)
     boot_id: str = "boot-1"
+    network_settings: NetworkSettings = field(default_factory=NetworkSettings)
+    host: FakeHost = field(init=False)
     image_config: dict[str, Any] = field(default_factory=lambda: {"Cmd": ["true"]})
+
+    def __post_init__(self) -> None:
+        self.host = FakeHost(self.dir)
 
     @property
     def instance(self) -> Instance:
@@ -64,6 +71,9 @@ class World:
             registries=Registries(instance.data_dir, images, layers, self.registry_settings),
             cgroups=self.cgroups,
             boot_id=self.boot_id,
+            networks=self.host.networks(instance.name),
+            proxies=self.host.proxies,
+            network_settings=self.network_settings,
             seccomp_program=lambda kept, _: f"/filters/{len(kept)}.bpf",
         )
 
@@ -100,6 +110,12 @@ class _DeadStore:
         pass
 
     async def delete(self, container_id: object) -> None:
+        pass
+
+    async def save_network(self, record: object, *, durable: bool = True) -> None:
+        pass
+
+    async def delete_network(self, network_id: object) -> None:
         pass
 
     async def close(self) -> None:

@@ -65,7 +65,7 @@ class FakeFirewall:
         self.applied: FirewallState | None = None
         self.history: list[tuple[FirewallState | None, FirewallState]] = []
         self.refuses = False
-        self.watched = FakeWatch()
+        self.watched: FakeWatch | None = None
 
     def apply(self, previous: FirewallState | None, state: FirewallState) -> None:
         if self.refuses:
@@ -88,9 +88,11 @@ class FakeFirewall:
     def flushed_by_others(self) -> None:
         """Do what ``iptables -F`` does."""
         self.applied = None
-        self.watched.tell()
+        if self.watched is not None:
+            self.watched.tell()
 
     def watch(self) -> FakeWatch:
+        self.watched = FakeWatch()
         return self.watched
 
 

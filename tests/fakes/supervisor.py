@@ -20,11 +20,12 @@ from toolkit.runtime.exitfile import write_exit_status
 from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from toolkit.runtime.protocol import AttachClient
 
+NETNS_FD = 77  # stands for a network namespace: no link of a fake is made anywhere
 _pids = itertools.count(4_000_001)  # above any pid_max: nothing real is ever meant
 
 
@@ -136,7 +137,12 @@ class FakeSupervisor:
         self.expected.append(backend)
 
     async def start(
-        self, bundle_dir: Path, clients: Sequence[AttachClient] = (), *, backend: str = "native"
+        self,
+        bundle_dir: Path,
+        clients: Sequence[AttachClient] = (),
+        *,
+        backend: str = "native",
+        connect: Callable[[int], Awaitable[None]] | None = None,
     ) -> FakeRunning:
         del backend
         document = json.loads((bundle_dir / "config.json").read_text())
@@ -145,6 +151,9 @@ class FakeSupervisor:
         failure, self.failure = self.failure, None
         if failure is not None:
             raise failure
+        if connect is not None:
+            assert document["annotations"]["toolkit.network.connect"] == "1"
+            await connect(NETNS_FD)
         program = FakeProgram(document, clients=list(clients))
         self.programs.append(program)
         self._by_bundle[bundle_dir] = program

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.engine.attachment import PROXIES_DIR
+from toolkit.engine.network_settings import NetworkSettings
 from toolkit.engine.ports import Parts
 from toolkit.engine.seccomp_choice import read_profile
 from toolkit.errors import KernelFeatureMissingError
@@ -19,6 +21,8 @@ from toolkit.images.store import ImageStore
 from toolkit.kernel.cgroups import CgroupHost
 from toolkit.kernel.seccomp import is_available
 from toolkit.kernel.seccomp_compiler import compile_filter
+from toolkit.network.host import HostNetworks, real_kit
+from toolkit.network.proxy import Proxies
 from toolkit.runtime.seccomp_profile import default_profile
 from toolkit.runtime.supervisor import Supervisor
 from toolkit.storage.layers import LayerStore
@@ -38,6 +42,7 @@ def real_parts(instance: Instance) -> Parts:
     layers = LayerStore(instance.data_dir, instance.storage_driver)
     images = ImageStore(instance.data_dir, layers)
     filters = FilterPrograms(instance)
+    settings = NetworkSettings.from_environment(os.environ)
     return Parts(
         supervisor=Supervisor(instance),
         layers=layers,
@@ -46,6 +51,12 @@ def real_parts(instance: Instance) -> Parts:
         registries=Registries(instance.data_dir, images, layers, registry_settings(instance)),
         cgroups=CgroupHost.detect(),
         boot_id=read_boot_id(),
+        networks=HostNetworks(
+            instance.name,
+            lambda: real_kit(instance.name, with_iptables=settings.with_iptables),
+        ),
+        proxies=Proxies(instance.run_dir / PROXIES_DIR, instance.name),
+        network_settings=settings,
         seccomp_program=filters.path_for,
     )
 

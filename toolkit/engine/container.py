@@ -282,6 +282,7 @@ class Container(ContainerTree):
         await asyncio.wait([stopped], timeout=timeout if grace else _KILL_SECONDS)
         if not stopped.done():
             await self._force_end(program, stopped)
+        await self._await_network()  # who stops a container may want its ports at once
         self.tell("stop")
         return True
 

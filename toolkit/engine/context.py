@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from toolkit.engine.attachment import Attachments
 from toolkit.engine.files import ContainerFiles
 from toolkit.engine.index import Index
 from toolkit.engine.inits import provided_init
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from toolkit.engine.health import HealthMonitor
     from toolkit.engine.limits import HostLimits
     from toolkit.engine.model import ContainerId, ContainerRecord
+    from toolkit.engine.network_index import NetworkIndex
     from toolkit.engine.ports import Cgroup, Parts
     from toolkit.engine.store import Store
     from toolkit.engine.volumes import VolumeDirectories
@@ -49,12 +51,18 @@ class EngineContext:
     volumes: VolumeDirectories
     limits: HostLimits
     waiting_clients: WaitingClients
+    networks: NetworkIndex
     index: Index = field(default_factory=Index)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_HOST_THREADS, thread_name_prefix="host")
     )
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
     watch_health: Callable[[Container], HealthMonitor | None] = lambda _: None
+    attachments: Attachments = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = self.parts
+        self.attachments = Attachments(self, parts.networks, parts.proxies, parts.network_settings)
 
     async def on_host(
         self, act: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs

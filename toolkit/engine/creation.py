@@ -28,9 +28,11 @@ from toolkit.engine.merge import image_defaults, merged, program_of
 from toolkit.engine.model import ContainerId, ContainerRecord, ImageId
 from toolkit.engine.mounts import resolve_mounts
 from toolkit.engine.names import checked_name
+from toolkit.engine.network_validation import check_endpoint, check_mac
+from toolkit.engine.networked import settled_networks
 from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import resolved_sharing, shared_with
-from toolkit.engine.validation import check_spec
+from toolkit.engine.validation import check_line, check_spec
 from toolkit.engine.volumes import ANONYMOUS_LABEL
 from toolkit.errors import InvalidRequestError
 from toolkit.kernel.capabilities import held_capabilities
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 
 _ID_BYTES: Final = 32
 _SYS_RESOURCE: Final = 24  # capability(7)
-_PROXIED_MODES: Final = frozenset(("", "default", "bridge"))
-_NO_NETWORK: Final = "networking is not available yet: the container gets only a loopback interface"
 _OF_OTHERS: Final = frozenset(("pid_mode", "ipc_mode"))
 _HOST_OR_OWN: Final = {
     "pid_mode": ("", "host", "private"),
@@ -96,6 +96,13 @@ def _settled(
 ) -> tuple[ContainerSpec, list[str]]:
     """Return a checked request with its defaults filled in, and the warnings."""
     spec = resolved_sharing(spec, lambda text: context.index.find(text).record)
+    spec = settled_networks(spec, context.networks)
+    check_line(spec.host.network_mode, "network mode")
+    if spec.mac_address:
+        check_mac(spec.mac_address)
+    for name, wish in spec.endpoints.items():
+        check_line(name, "network")
+        check_endpoint(wish, context.networks.named(name))
     spec = replace(spec, hostname=spec.hostname or _default_host_name(spec, container_id))
     check_spec(spec)
     check_limits(spec.limits)
@@ -114,10 +121,6 @@ def _settled(
     spec = replace(spec, host=replace(spec.host, oom_score_adj=score))
     warnings += score_warnings
     warnings += planned_rlimits(spec.host.ulimits)[1]
-    if spec.host.network_mode in _PROXIED_MODES and not spec.network_disabled:
-        warnings.append(_NO_NETWORK)
-        host = replace(spec.host, network_mode="none")
-        spec = replace(spec, host=host)
     return replace(spec, limits=limits), warnings
 
 
@@ -181,11 +184,6 @@ def _default_host_name(spec: ContainerSpec, container_id: ContainerId) -> str:
 
 
 def _check_modes(host: HostOptions) -> None:
-    mode = host.network_mode
-    if mode not in {*_PROXIED_MODES, "none", "host"} and not shared_with(mode):
-        raise InvalidRequestError(
-            f"network mode {mode[:80]!r} is not available yet: use none or host"
-        )
     for option, known in _HOST_OR_OWN.items():
         value = str(getattr(host, option))
         if value not in known and not (option in _OF_OTHERS and shared_with(value)):

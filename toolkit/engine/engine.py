@@ -25,6 +25,9 @@ from toolkit.engine.images import ImageUseCases
 from toolkit.engine.info import EngineInfo, collect_info
 from toolkit.engine.limits import HostLimits
 from toolkit.engine.lock import InstanceLock
+from toolkit.engine.network_index import NetworkIndex
+from toolkit.engine.network_recovery import recover_networks
+from toolkit.engine.networks import NetworkUseCases
 from toolkit.engine.ownership import Ownership
 from toolkit.engine.readiness import Readiness
 from toolkit.engine.recovery import recover, restart_by_policy
@@ -73,6 +76,7 @@ class Engine:
         self._execs: ExecSessions | None = None
         self._images: ImageUseCases | None = None
         self._transfers: TransferUseCases | None = None
+        self._networks: NetworkUseCases | None = None
         self._volumes: VolumeUseCases | None = None
         self._sessions_held: Sessions | None = None
         self._builds: BuildUseCases | None = None
@@ -104,11 +108,14 @@ class Engine:
             undo.callback(context.waiting_clients.close)
             await parts.supervisor.open()
             undo.push_async_callback(parts.supervisor.close)
+            undo.push_async_callback(context.attachments.close)
             await recover(context, contents)
+            await recover_networks(context, contents)
             self._opened, self._undo = context, undo.pop_all()
         self._execs = ExecSessions(context)
         self._images = ImageUseCases(context)
         self._transfers = TransferUseCases(context)
+        self._networks = NetworkUseCases(context)
         self._volumes = VolumeUseCases(context)
         self._builds = BuildUseCases(
             context,
@@ -207,6 +214,13 @@ class Engine:
         return self._images
 
     @property
+    def networks(self) -> NetworkUseCases:
+        """The networks of this instance."""
+        if self._networks is None:
+            raise ToolkitError("the engine is not open")
+        return self._networks
+
+    @property
     def transfers(self) -> TransferUseCases:
         """How images come and go."""
         if self._transfers is None:
@@ -264,6 +278,7 @@ class Engine:
             volumes=VolumeDirectories(self.instance.data_dir),
             limits=HostLimits.of(parts.cgroups),
             waiting_clients=WaitingClients(),
+            networks=NetworkIndex(self.instance.name),
         )
 
     async def _create(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from toolkit.config import Instance
-    from toolkit.engine.model import ContainerId, ContainerRecord
-
-_HOSTS_TAIL: Final = (
-    "\n"
-    "127.0.0.1\tlocalhost\n"
-    "::1\t\tlocalhost ip6-localhost ip6-loopback\n"
-    "fe00::0\t\tip6-localnet\n"
-    "ff00::0\t\tip6-mcastprefix\n"
-    "ff02::1\t\tip6-allnodes\n"
-    "ff02::2\t\tip6-allrouters\n"
+from toolkit.network.hosts_file import (
+    ADDRESS_WITHOUT_DAEMON_NETWORK,
+    HostsEntry,
+    add_entries,
+    parse_extra_host,
+    render_hosts,
 )
-ADDRESS_WITHOUT_NETWORK: Final = "127.0.1.1"
+from toolkit.network.resolv_conf import for_container, host_resolv_conf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.config import Instance
+    from toolkit.engine.model import ContainerId, ContainerRecord, EndpointRecord
+
 _HOST_ETC: Final = Path("/etc")
 _LARGEST_BYTES: Final = 256 * 1024
 
@@ -78,41 +80,42 @@ class ContainerFiles:
         _write(self.resolv_conf, resolv_conf_text(record))
 
 
-def hosts_text(record: ContainerRecord, address: str = ADDRESS_WITHOUT_NETWORK) -> str:
-    """Return a container's hosts file; on the host's network the host's own with additions."""
+def hosts_text(record: ContainerRecord) -> str:
+    """Return a container's hosts file; on the host's network the host's own with additions.
+
+    Rule 1.10, with a line for each further network.
+    """
     spec = record.spec
+    seats = list(record.endpoints.values())
+    extra = [parse_extra_host(entry, _gateway(seats)) for entry in spec.host.extra_hosts]
     if spec.host.network_mode == "host":
-        text = _read(_HOST_ETC / "hosts")
-    else:
-        names = spec.hostname
-        if spec.domainname:
-            names = f"{spec.hostname}.{spec.domainname} {spec.hostname}"
-        text = f"{address}\t{names}\n{_HOSTS_TAIL}"
-    for entry in spec.host.extra_hosts:
-        name, _, given = entry.partition(":")
-        if given != "host-gateway":
-            text += f"{given.removeprefix('[').removesuffix(']')}\t{name}\n"
-    return text
+        return add_entries(_read(_HOST_ETC / "hosts"), extra)
+    address = ip_address(seats[0].ipv4) if seats else ADDRESS_WITHOUT_DAEMON_NETWORK
+    names: tuple[str, ...] = (spec.hostname,)
+    if spec.domainname:
+        names = (f"{spec.hostname}.{spec.domainname}", spec.hostname)
+    more = [HostsEntry(ip_address(seat.ipv4), names) for seat in seats[1:]]
+    more += [HostsEntry(ip_address(seat.ipv6), names) for seat in seats if seat.ipv6]
+    return render_hosts(address, spec.hostname, spec.domainname, [*more, *extra])
+
+
+def _gateway(seats: Sequence[EndpointRecord]) -> IPv4Address | None:
+    """Return what ``host-gateway`` stands for in a container."""
+    found = next((seat.gateway for seat in seats if seat.gateway), "")
+    return IPv4Address(found) if found else None
 
 
 def resolv_conf_text(record: ContainerRecord) -> str:
     """Return a container's resolv.conf: what it asked for, the host's for the rest."""
     host = record.spec.host
-    lines = [line for line in _read(_HOST_ETC / "resolv.conf").splitlines() if line.strip()]
-    asked = (
-        ("nameserver", [f"nameserver {address}" for address in host.dns]),
-        ("search", _joined("search", [name for name in host.dns_search if name != "."])),
-        ("options", _joined("options", host.dns_options)),
-    )
-    for word, replacement in asked:
-        if replacement or (word == "search" and host.dns_search):
-            also = {word, "domain"} if word == "search" else {word}
-            lines = [line for line in lines if line.split()[0] not in also] + replacement
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _joined(word: str, values: list[str] | tuple[str, ...]) -> list[str]:
-    return [f"{word} {' '.join(values)}"] if values else []
+    if host.network_mode == "host" and not (host.dns or host.dns_search or host.dns_options):
+        return _read(_HOST_ETC / "resolv.conf")
+    return for_container(
+        host_resolv_conf(_HOST_ETC / "resolv.conf"),
+        nameservers=tuple(ip_address(text) for text in host.dns),
+        search=host.dns_search,
+        options=host.dns_options,
+    ).text
 
 
 def _read(path: Path) -> str:

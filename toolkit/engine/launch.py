@@ -20,6 +20,7 @@ from toolkit.engine.inits import TARGET as INIT_TARGET
 from toolkit.engine.inits import init_arguments
 from toolkit.engine.limits import HostLimits, resources
 from toolkit.engine.loglimits import log_limits
+from toolkit.engine.networked import needs_connecting
 from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import has_own_network, namespaces_of, shared_with
 from toolkit.errors import InvalidRequestError
@@ -239,6 +240,8 @@ def _annotations(
         "toolkit.stdin.once": "1" if spec.stdin_once else "",
         "toolkit.home.default": "" if has_home else "1",
     }
+    if needs_connecting(record):
+        found["toolkit.network.connect"] = "1"
     if record.backend == "lxc":
         found["toolkit.backend"] = "lxc"
         found["toolkit.lxc.conf"] = _encoder.encode(spec.host.lxc_conf).decode()

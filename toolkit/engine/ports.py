@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping, Sequence
+    import socket
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from toolkit.engine.network_settings import NetworkSettings
     from toolkit.images.archive_load import ImageArchives
     from toolkit.images.registry.registries import Registries
     from toolkit.images.store import ImageStore
     from toolkit.kernel.cgroup_stats import CgroupStats
+    from toolkit.network.host import HostNetworks
     from toolkit.runtime.protocol import AttachClient, ExitStatus
     from toolkit.storage.changes import Change
     from toolkit.storage.layer import Layer
@@ -77,9 +80,18 @@ class Supervisor(Protocol):
         """Make ready for a start on a backend that comes soon."""
 
     async def start(
-        self, bundle_dir: Path, clients: Sequence[AttachClient] = (), *, backend: str = "native"
+        self,
+        bundle_dir: Path,
+        clients: Sequence[AttachClient] = (),
+        *,
+        backend: str = "native",
+        connect: Callable[[int], Awaitable[None]] | None = None,
     ) -> RunningProgram:
-        """Start what a bundle describes; the clients are its own from now on."""
+        """Start what a bundle describes; the clients are its own from now on.
+
+        *connect* is called with the new network namespace, and awaited before the program
+        runs; what it raises is raised here, and nothing has run.
+        """
 
     async def reconnect(self, bundle_dir: Path) -> RunningProgram | None:
         """Find the shim of a bundle that an earlier engine started."""
@@ -178,12 +190,37 @@ class Cgroups(Protocol):
         """Return the group at a path, whether it exists or not."""
 
 
+class ProxyHost(Protocol):
+    """Where userland proxies are started."""
+
+    def open(self) -> None:
+        """Begin to serve; a second call is not made."""
+
+    def close(self) -> None:
+        """Stop serving; proxies go on."""
+
+    def start(self, name: str, ports: Sequence[tuple[socket.socket, tuple[str, int]]]) -> int:
+        """Start the proxy of a container in the place of an earlier one."""
+
+    def stop(self, name: str) -> bool:
+        """End it."""
+
+    def running(self) -> dict[str, int]:
+        """Return the proxies that run."""
+
+    def sweep(self, known: set[str]) -> list[str]:
+        """Stop those of unknown containers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """The layers below, as one engine uses them.
 
     Attributes:
         boot_id: The kernel's name of this boot.
+        networks: The links of this host.
+        proxies: Where userland proxies are started.
+        network_settings: What is set for networks.
         seccomp_program: Returns the path of the compiled filter for a container that keeps some
             capabilities, by a profile of its own or (empty) the default; empty without filters.
     """
@@ -195,4 +232,7 @@ class Parts:
     registries: Registries
     cgroups: Cgroups
     boot_id: str
+    networks: HostNetworks
+    proxies: ProxyHost
+    network_settings: NetworkSettings
     seccomp_program: Callable[[frozenset[str], str], str]

@@ -16,12 +16,14 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast
 
 from toolkit.engine.creation import remove_files
 from toolkit.engine.launch import write_bundle
 from toolkit.engine.model import State
+from toolkit.engine.networked import needs_connecting
 from toolkit.engine.recorded import RecordedContainer
 from toolkit.engine.restarts import BackOff, comes_back
 from toolkit.engine.waiters import WaitResult
@@ -35,18 +37,20 @@ from toolkit.errors import (
     ToolkitError,
 )
 from toolkit.runtime.exitfile import read_exit_status
-from toolkit.runtime.lifecycle import ACTIVE
+from toolkit.runtime.lifecycle import ACTIVE, after
 from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from toolkit.engine.attachment import Attachment
     from toolkit.engine.container import Container
     from toolkit.engine.context import EngineContext
     from toolkit.engine.exec import Exec
     from toolkit.engine.health import Health, HealthMonitor
     from toolkit.engine.model import ContainerRecord, ExecId
     from toolkit.engine.ports import RunningProgram
+    from toolkit.runtime.protocol import AttachClient
 
 KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
 FAILED_START_EXIT_CODE: Final = 128
@@ -71,6 +75,7 @@ class ContainerProgram(RecordedContainer):
         self._restart_timer: asyncio.TimerHandle | None = None
         self._stays = False
         self._health: HealthMonitor | None = None
+        self._release: asyncio.Task[None] | None = None
         self.program: RunningProgram | None = None
         self.exec_sessions: dict[ExecId, Exec] = {}
 
@@ -117,9 +122,11 @@ class ContainerProgram(RecordedContainer):
 
     async def record_end(self, status: ExitStatus, error: str = "", move: str = "exit") -> None:
         """Write down how the program ended, tell it, and answer those who wait."""
+        released = self.program.released if self.program is not None else None
         self.program = None
         self._stop_health()
         self.exec_sessions.clear()
+        self._drop_network(released)
         self._move_soon(
             move,
             pid=0,
@@ -133,6 +140,16 @@ class ContainerProgram(RecordedContainer):
             self.tell("oom")
         self.tell("die", exitCode=str(status.exit_code))
         self.waiters.release_exit(self._result())
+
+    def _drop_network(self, released: asyncio.Future[None] | None = None) -> None:
+        """Begin to give back what the container has of the host's network."""
+        self._release = self._context.attachments.release_soon(self.record.id, released)
+        self.record = replace(self.record, endpoints={}, ports=())
+
+    async def _await_network(self) -> None:
+        """Return when nothing of an earlier life is on any network any more."""
+        if self._release is not None:
+            await asyncio.wait([self._release], timeout=_END_SECONDS)
 
     def _begin_restart(self, delay_seconds: float) -> None:
         """Start the program again after a delay; the state says RESTARTING meanwhile."""
@@ -166,27 +183,32 @@ class ContainerProgram(RecordedContainer):
 
     async def _start(self, **changes: object) -> None:
         """Start the program: intent, act, result; undone wholly when it fails."""
-        context, record = self._context, self.record
-        has_run = record.state.started_at is not None
-        context.parts.supervisor.expect(record.backend)
-        intent = self._move_soon("start", **changes)
+        context, has_run = self._context, self.record.state.started_at is not None
+        context.parts.supervisor.expect(self.record.backend)
+        await self._await_network()
+        self._change(status=after(self.record.state.status, "start"), **changes)
+        ways: asyncio.Task[None] | None = None
         try:
+            attachment = await self._reserve_network()
+            intent = self._write_soon()
             clients = self._take_clients()
             try:
+                ways = context.spawn(context.attachments.open_way(attachment))
                 if has_run:
-                    await context.on_host(_drop_exit_status, context, record)
-                await context.on_host(write_bundle, record, context.launch_context(record))
+                    await context.on_host(_drop_exit_status, context, self.record)
+                launch = context.launch_context(self.record)
+                await context.on_host(write_bundle, self.record, launch)
                 await intent
             except BaseException:
                 for client in clients:
                     os.close(client.fd)
                 raise
-            bundle_dir = context.files(record.id).bundle_dir
             began = datetime.now(UTC)  # no line of the log is older
-            program = await context.parts.supervisor.start(
-                bundle_dir, clients, backend=record.backend
-            )
+            program = await self._launch(clients, attachment, ways)
         except BaseException as error:
+            if ways is not None:
+                await asyncio.wait([ways])
+            self._drop_network()
             await self._undo_start(error, "fail" if has_run else "undo")
             raise
         self._move_soon(
@@ -200,6 +222,35 @@ class ContainerProgram(RecordedContainer):
         )
         self.tell("start")
         self._take(program)
+
+    async def _reserve_network(self) -> Attachment:
+        """Hold the seats and ports that the request asks for, and note them in the record."""
+        attachment = await self._context.attachments.reserve(self.record)
+        if attachment.seats:
+            self.record = replace(
+                self.record,
+                endpoints=attachment.endpoints,
+                ports=attachment.ports,
+                chosen_ports=attachment.chosen_ports,
+            )
+        return attachment
+
+    async def _launch(
+        self, clients: list[AttachClient], attachment: Attachment, ways: asyncio.Task[None]
+    ) -> RunningProgram:
+        """Start the program; it runs when its networks are connected and its ports open."""
+        attachments = self._context.attachments
+        bundle_dir = self._context.files(self.record.id).bundle_dir
+        connect = None
+        if needs_connecting(self.record):
+
+            async def connect(netns_fd: int) -> None:
+                await attachments.connect(attachment, self.record, netns_fd)
+                await ways
+
+        return await self._context.parts.supervisor.start(
+            bundle_dir, clients, backend=self.record.backend, connect=connect
+        )
 
     async def _undo_start(self, error: BaseException, move: str) -> None:
         code = error.exit_code if isinstance(error, CommandError) else FAILED_START_EXIT_CODE
@@ -315,6 +366,7 @@ class ContainerProgram(RecordedContainer):
         try:
             if program is not None:
                 await asyncio.wait([program.released], timeout=_END_SECONDS)
+            await self._await_network()
             await context.on_host(remove_files, context, record.id)
             if volumes:
                 await context.on_host(self._remove_volumes)

@@ -80,6 +80,10 @@ class RecordedContainer:
         It takes its writes in order.
         """
         self._change(status=after(self.record.state.status, move), **changes)
+        return self._write_soon()
+
+    def _write_soon(self) -> asyncio.Task[None]:
+        """Begin to write the record down as it is."""
         return self._context.spawn(self._write_state(self.record))
 
     def _change(self, **changes: object) -> None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from toolkit.build.beside import beside
 from toolkit.engine.commit import CommitOptions, commit_layer
+from toolkit.engine.connected import ConnectedContainer
 from toolkit.engine.model import State
 from toolkit.engine.outflow import Outflow
-from toolkit.engine.program import ContainerProgram
 from toolkit.errors import ConflictError, ToolkitError
 from toolkit.kernel.paths import read_small_file_in_root
 from toolkit.runtime.native.users import resolve_identity
@@ -88,7 +88,7 @@ class CopyOptions:
     as_user: bool = False
 
 
-class ContainerTree(ContainerProgram):
+class ContainerTree(ConnectedContainer):
     """A container's files."""
 
     async def changes(self) -> list[Change]:

@@ -23,6 +23,7 @@ from toolkit.network.rtnetlink import NetworkStack, VethPair
 
 if TYPE_CHECKING:
     from toolkit.network.bridge import Bridge, Seat
+    from toolkit.network.spoof_guard import SpoofGuard
 
 _ATTEMPTS: Final = 4
 
@@ -81,6 +82,11 @@ class Endpoint:
         Takes 20-40 ms where the namespace still lives: do it after the answer.
         """
         self._undo.close()
+
+    def let_go(self, guard: SpoofGuard) -> None:
+        """Forget the link, which goes with its namespace: nothing is deleted."""
+        self._undo.pop_all()
+        guard.dismiss(self.link)
 
 
 def add_default_route(bridge: Bridge, netns_fd: int) -> None:

@@ -63,7 +63,8 @@ class NamesServer:
         run_dir: Directory of its socket, made 0700; it must not survive a reboot.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, instance: str = "") -> None:
+        self._instance = instance  # in the server's environment, by which it is found
         self._run_dir = run_dir
         self._channel: Channel | None = None
         self._lock = threading.Lock()
@@ -272,7 +273,7 @@ class NamesServer:
                 (sys.executable, "-I", "-X", "utf8", "-c", _CODE, fd, package_parent),
                 pass_fds=(listener.fileno(),),
                 stdin=subprocess.DEVNULL,
-                env={"PATH": os.defpath},
+                env={"PATH": os.defpath, "TOOLKIT_INSTANCE": self._instance},
                 cwd="/",
                 start_new_session=True,
             )

@@ -114,6 +114,12 @@ class PortAllocator:
             raise
         return given
 
+    def hold(self, held: Mapping[HostPort, str]) -> None:
+        """Note what containers hold already, by the store's word."""
+        with self._lock:
+            for host_port, holder in held.items():
+                self._mark(host_port, holder)
+
     def release(self, host_port: HostPort, holder: str) -> None:
         """Take a port back; never fails, and leaves what others hold."""
         with self._lock:

@@ -63,10 +63,12 @@ class Proxies:
 
     Args:
         run_dir: Directory of their sockets, made 0700; it must not survive a reboot.
+        instance: Stands in their environment, by which they are found.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, instance: str = "") -> None:
         self._run_dir = run_dir
+        self._instance = instance
         self._dir_fd = -1
         self._forker: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -219,7 +221,7 @@ class Proxies:
                 ),
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
-                env={"PATH": os.defpath},
+                env={"PATH": os.defpath, "TOOLKIT_INSTANCE": self._instance},
                 cwd="/",
                 start_new_session=True,
             )

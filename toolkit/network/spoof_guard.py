@@ -13,6 +13,7 @@ A container then needs the capability NET_RAW taken away to be kept from this.
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -73,6 +74,39 @@ class NoGuard:
     def is_whole(self) -> bool:
         """Tell that nothing is missing."""
         return True
+
+
+class LockedGuard:
+    """A guard that threads may share."""
+
+    def __init__(self, guard: SpoofGuard) -> None:
+        self._guard = guard
+        self._lock = threading.Lock()
+
+    def admit(self, link: str, mac: str, addresses: Iterable[IPv4Address | IPv6Address]) -> None:
+        """Let a link send as these, and as nobody else."""
+        with self._lock:
+            self._guard.admit(link, mac, addresses)
+
+    def dismiss(self, link: str) -> None:
+        """Forget a link."""
+        with self._lock:
+            self._guard.dismiss(link)
+
+    def reset(self) -> None:
+        """Write the rules anew, with those that are admitted."""
+        with self._lock:
+            self._guard.reset()
+
+    def flush(self) -> None:
+        """Remove everything of this instance."""
+        with self._lock:
+            self._guard.flush()
+
+    def is_whole(self) -> bool:
+        """Tell whether the rules are in the kernel as they were written."""
+        with self._lock:
+            return self._guard.is_whole()
 
 
 class NftGuard:

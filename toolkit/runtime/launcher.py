@@ -19,13 +19,14 @@ import select
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from toolkit.errors import BackendError, ToolkitError
 from toolkit.kernel import process
 from toolkit.kernel.cgroups import CgroupHost
+from toolkit.runtime.gate import Gate
 from toolkit.runtime.logwriter import LogWriter
 from toolkit.runtime.lxc.container import start_container as start_lxc
 from toolkit.runtime.lxc.crew import Crew
@@ -41,7 +42,7 @@ from toolkit.runtime.protocol import (
 from toolkit.runtime.shim import Shim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from toolkit.runtime.backend import Document, Program
 
@@ -208,7 +209,10 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Cr
     spec = _read_document(bundle, message["spec"]) if message["op"] == "exec" else None
     seat = Seat(bundle, message.get("socket", SHIM_SOCKET), (spec or document)["annotations"])
     try:
-        program = _start_program(bundle, document, spec, host, slot, meanwhile=seat.take)
+        with _gate_of(document, spec, control) as gate:
+            program = _start_program(
+                bundle, document, spec, host, slot, meanwhile=seat.take, gate=gate
+            )
     except ToolkitError as error:
         _tell_failure(control, error)
         return 1
@@ -283,15 +287,31 @@ def _start_program(
     slot: Slot | Crew | None,
     *,
     meanwhile: Callable[[], None],
+    gate: Gate | None,
 ) -> Program:
     if spec is not None:
         return start_exec(document, spec, host)
     if document["annotations"].get("toolkit.backend") == "lxc":
-        return start_lxc(document, bundle, host, slot, meanwhile=meanwhile)
+        return start_lxc(document, bundle, host, slot, meanwhile=meanwhile, gate=gate)
     if isinstance(slot, Crew):
         slot.discard()
         slot = None
-    return start_container(document, bundle, host, slot, meanwhile=meanwhile)
+    return start_container(document, bundle, host, slot, meanwhile=meanwhile, gate=gate)
+
+
+@contextmanager
+def _gate_of(
+    document: Document, spec: Document | None, control: socket.socket
+) -> Iterator[Gate | None]:
+    """Yield the gate of a first program whose network the engine connects."""
+    if spec is not None or not document["annotations"].get("toolkit.network.connect"):
+        yield None
+        return
+    gate = Gate(control)
+    try:
+        yield gate
+    finally:
+        gate.close()
 
 
 def _listen(bundle: str, name: str) -> socket.socket:

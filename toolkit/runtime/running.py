@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import toolkit.errors
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _T = TypeVar("_T")
+Connect = Callable[[int], Awaitable[None]]
 _REPLY_SECONDS: Final = 10.0
 
 
@@ -39,12 +41,21 @@ class Running:
         released: Done when cgroup and namespaces are gone too, or the shim is.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, connect: Connect | None = None) -> None:
+        """Serve a shim's connection.
+
+        Args:
+            control: The connection.
+            connect: Connects a network namespace, before the program runs.
+        """
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._control: socket.socket | None = control
         self._replies: dict[int, asyncio.Future[None]] = {}
         self._numbers = itertools.count(1)
+        self._connect = connect
+        self._connecting: asyncio.Task[None] | None = None
+        self._refusal: BaseException | None = None
         self.pid = 0
         self.start_time_ticks = 0
         self.was_refused = False
@@ -103,13 +114,15 @@ class Running:
             if received is None:
                 self._disconnect("the shim of the program was lost")
                 return
-            self._on_message(received[0])
+            self._on_message(*received)
 
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, message: Message, fds: list[int]) -> None:
         if "reply" in message:
             self._on_reply(message)
             return
         match message["event"]:
+            case "namespace":
+                self._connecting = self._loop.create_task(self._connect_namespace(fds[0]))
             case "started":
                 self.pid = message["pid"]
                 self.start_time_ticks = message["start_time"]
@@ -118,7 +131,9 @@ class Running:
                 self.was_refused = True
                 kind = getattr(toolkit.errors, message["kind"], BackendError)
                 known = isinstance(kind, type) and issubclass(kind, ToolkitError)
-                error = _revive_error(kind if known else BackendError, message["text"])
+                error = self._refusal or _revive_error(
+                    kind if known else BackendError, message["text"]
+                )
                 if not self.started.done():
                     self.started.set_exception(error)
                 self._disconnect("the program was not started")
@@ -130,6 +145,23 @@ class Running:
                 self.on_detach()
             case "released":  # the last word; what the shim still sends goes to clients
                 self._disconnect("the program has ended")
+
+    async def _connect_namespace(self, netns_fd: int) -> None:
+        """Have the network connected, and tell the shim, which goes on or gives up."""
+        try:
+            if self._connect is not None:
+                await self._connect(netns_fd)
+            answer = "connected"
+        except (ToolkitError, OSError) as error:
+            self._refusal = error
+            answer = "refused"
+        finally:
+            os.close(netns_fd)
+        if self._control is not None:
+            try:
+                send_message(self._control, {"op": answer})
+            except OSError:
+                self._disconnect("the shim of the program was lost")
 
     def _on_reply(self, message: Message) -> None:
         reply = self._replies.get(message["reply"])

@@ -26,7 +26,7 @@ from toolkit.runtime.protocol import (
     Message,
     send_message,
 )
-from toolkit.runtime.running import Running
+from toolkit.runtime.running import Connect, Running
 from toolkit.runtime.sealed import start_launcher
 
 if TYPE_CHECKING:
@@ -98,9 +98,17 @@ class Supervisor:
                 send_message(self._socket, {"op": "expect", "backend": backend}, ())
 
     async def start(
-        self, bundle_dir: Path, clients: Sequence[AttachClient] = (), *, backend: str = "native"
+        self,
+        bundle_dir: Path,
+        clients: Sequence[AttachClient] = (),
+        *,
+        backend: str = "native",
+        connect: Connect | None = None,
     ) -> Running:
         """Run the program of a bundle under a new shim; takes the clients over.
+
+        *connect* is called with the new network namespace where the bundle says so
+        (``toolkit.network.connect``), and awaited before the program runs.
 
         Raises:
             CommandNotFoundError: The program does not exist in the container.
@@ -110,7 +118,7 @@ class Supervisor:
         """
         await self._await_release(bundle_dir)
         request = {"op": "start", "bundle": str(bundle_dir), "backend": backend}
-        running = await self._launch(request, clients)
+        running = await self._launch(request, clients, connect)
         self._keep(bundle_dir, running)
         return running
 
@@ -180,12 +188,17 @@ class Supervisor:
                 async with asyncio.timeout(_RELEASE_SECONDS):
                     await asyncio.shield(earlier.released)
 
-    async def _launch(self, request: Message, clients: Sequence[AttachClient]) -> Running:
+    async def _launch(
+        self,
+        request: Message,
+        clients: Sequence[AttachClient],
+        connect: Connect | None = None,
+    ) -> Running:
         request["clients"] = [client.to_message() for client in clients]
         try:
             for attempt in range(_TRIES):
                 launcher = self._launcher
-                running = await self._send(request, clients)
+                running = await self._send(request, clients, connect)
                 try:
                     await running.started
                 except BackendError:
@@ -203,7 +216,9 @@ class Supervisor:
                 os.close(client.fd)
         raise BackendError("the launcher does not stay up")
 
-    async def _send(self, request: Message, clients: Sequence[AttachClient]) -> Running:
+    async def _send(
+        self, request: Message, clients: Sequence[AttachClient], connect: Connect | None
+    ) -> Running:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(0)
         fds = [theirs.fileno(), *(client.fd for client in clients)]
@@ -217,7 +232,7 @@ class Supervisor:
             raise
         finally:
             theirs.close()
-        return Running(ours)
+        return Running(ours, connect)
 
     async def _send_when_writable(self, request: Message, fds: Sequence[int]) -> None:
         loop = asyncio.get_running_loop()

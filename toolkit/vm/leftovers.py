@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from toolkit.config import Instance
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
+_LINKS = Path("/sys/class/net")
+_NETWORK_USED = "network-used"  # toolkit.engine.attachment leaves it in the run directory
 _END_SECONDS = 5.0
 
 
@@ -64,6 +68,27 @@ class Leftovers:
             _kill_and_wait(pid)
         return len(pids)
 
+    def has_network(self) -> bool:
+        """Tell whether the instance may have links or rules in this network namespace."""
+        mark = f"toolkit:{self.instance.name}:"
+        return (self.instance.run_dir / _NETWORK_USED).exists() or any(
+            _alias_of(link).startswith(mark) for link in _LINKS.iterdir()
+        )
+
+    def sweep_network(self) -> None:
+        """Remove the instance's links and rules.
+
+        Raises:
+            MachineError: Something cannot be removed.
+        """
+        if not self.has_network():
+            return
+        command = [sys.executable, "-m", "toolkit.network.sweep", self.instance.name]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603 - our own words
+        except subprocess.CalledProcessError as error:
+            raise MachineError(f"rules and links are left: {error.stderr.strip()}") from error
+
     def remove(self, *, keep_data: bool) -> list[Path]:
         """Remove control groups and directories; return what was removed.
 
@@ -73,6 +98,7 @@ class Leftovers:
         if points := self.mount_points():
             shown = " ".join(str(point) for point in points)
             raise MachineError(f"still mounted, so nothing was removed: umount {shown}")
+        self.sweep_network()
         removed = [directory for directory in self.cgroup_dirs() if _remove_cgroup(directory)]
         wanted = [self.instance.run_dir] + ([] if keep_data else [self.instance.data_dir])
         for directory in wanted:
@@ -80,6 +106,13 @@ class Leftovers:
                 shutil.rmtree(directory)
                 removed.append(directory)
         return removed
+
+
+def _alias_of(link: Path) -> str:
+    try:
+        return (link / "ifalias").read_text().strip()
+    except OSError:  # gone meanwhile
+        return ""
 
 
 def _deepest_first(top: Path) -> Iterator[Path]:

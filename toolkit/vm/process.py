@@ -18,7 +18,8 @@ from typing import Self
 
 _PROC = Path("/proc")
 _START_TIME_FIELD = 22 - 3  # proc(5) counts from 1, and the fields behind the name begin at 3
-_LAUNCHER = b"toolkit.runtime.launcher"  # stands in its command line, and in its shims'
+# Stand in the command lines of launcher, proxies and name server, and of what they fork.
+_HELPERS = (b"toolkit.runtime.launcher", b"toolkit.network.proxy_main", b"toolkit.network.dns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,9 @@ def parent_and_state(pid: int) -> tuple[int, str] | None:
 def processes_of(instance_name: str) -> list[int]:
     """Return the processes that carry an instance's mark: engine, launcher and shims.
 
-    An engine names the instance among its arguments; a launcher, and the shims forked
-    from it, in the environment that it was started with. The program of a container
+    An engine names the instance among its arguments; a launcher, the shims forked
+    from it, proxies and the name server in the environment that they were started with.
+    The program of a container
     does neither (its control group does), nor does a shell that chose the instance.
     """
     return [
@@ -103,7 +105,7 @@ def processes_of(instance_name: str) -> list[int]:
 def _is_marked(pid: int, instance_name: str) -> bool:
     arguments = _read(pid, "cmdline").split(b"\0")
     name = instance_name.encode()
-    if any(_LAUNCHER in argument for argument in arguments):
+    if any(helper in argument for argument in arguments for helper in _HELPERS):
         return b"TOOLKIT_INSTANCE=" + name in _read(pid, "environ").split(b"\0")
     pairs = itertools.pairwise(arguments)
     return b"engine" in arguments and (b"--instance", name) in pairs

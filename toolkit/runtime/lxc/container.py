@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from toolkit.kernel.cgroups import CgroupHost
+    from toolkit.runtime.gate import Gate
     from toolkit.runtime.native.child import Description
 
 _START_SECONDS: Final = 30
@@ -57,10 +58,11 @@ def start_container(
     slot: Slot | Crew | None = None,
     *,
     meanwhile: Callable[[], None] = lambda: None,
+    gate: Gate | None = None,
 ) -> NativeProgram:
     """Run the first program of the container that *document* describes, in LXC.
 
-    *meanwhile* is called while LXC is at work.
+    *meanwhile* is called while LXC is at work; the program waits at the *gate*.
 
     Raises:
         ToolkitError: Nothing was started, and nothing is left of the attempt.
@@ -73,7 +75,7 @@ def start_container(
             if slot is not None:  # made for something else; given back while LXC is at work
                 undo.callback(slot.discard)
             crew = Crew.make(host, has_cpuset=wants_cpuset(document))
-        return _Start(document, bundle, host, crew).run(undo.close)
+        return _Start(document, bundle, host, crew).run(undo.close, gate)
 
 
 @dataclass
@@ -103,11 +105,12 @@ class _Start:
         self._monitor_group = host.cgroup(monitor_group(self._cgroup.path))
         self._own = {e["type"] for e in document["linux"]["namespaces"] if not e.get("path")}
 
-    def run(self, meanwhile: Callable[[], None]) -> NativeProgram:
+    def run(self, meanwhile: Callable[[], None], gate: Gate | None) -> NativeProgram:
         """Start it; see `start_container`.
 
         Args:
             meanwhile: What to do while LXC is at work.
+            gate: Passed before the first step becomes the program.
         """
         crew = self._crew
         with ExitStack() as sources, ExitStack() as undo:
@@ -124,9 +127,13 @@ class _Start:
             undo.callback(init.discard)
             crew.end_monitor()
             held = self._hold_namespaces(init.pid, undo)
+            if gate is not None:
+                gate.offer(held[-1])
             self._cgroup.apply(self._remaining_resources())
             groups = clone_own_cgroups(self._cgroup, sources)
             crew.dress(init.pidfd, self._entered(), groups)
+            if gate is not None:
+                gate.await_connected()
             self._become_program(crew.link, prepared, init)
             self._monitor_group.remove(_REMOVE_SECONDS)
             undo.pop_all()

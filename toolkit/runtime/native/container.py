@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from toolkit.kernel.cgroups import Cgroup, CgroupHost
+    from toolkit.runtime.gate import Gate
 
 _REMOVE_SECONDS: Final = 10.0
 
@@ -75,10 +76,11 @@ def start_container(
     slot: Slot | None = None,
     *,
     meanwhile: Callable[[], None] = lambda: None,
+    gate: Gate | None = None,
 ) -> NativeProgram:
     """Run the first program of the container that *document* describes.
 
-    *meanwhile* is called while the child is at work.
+    *meanwhile* is called while the child is at work; the program waits at the *gate*.
 
     Raises:
         ToolkitError: Nothing was started, and nothing is left of the attempt.
@@ -88,6 +90,9 @@ def start_container(
         child, cgroup, staging, is_slots = _take_child(document, host, own, slot, undo)
         resources = document["linux"].get("resources") or {}
         cgroup.apply(Slot.lacking(resources) if is_slots else resources)
+        held = _hold_namespaces(child.pid, own, undo)
+        if gate is not None:
+            gate.offer(held[-1])
         prepared = prepare(document, bundle, sources, staging)
         if staging is None:
             prepared.cgroup_fds = clone_own_cgroups(cgroup, sources)
@@ -97,9 +102,13 @@ def start_container(
         description["own"] = own
         description["is_staged"] = staging is not None
         description["entered"] = _open_entered(entered, own, fds, sources)
-        held = _hold_namespaces(child.pid, own, undo)
+        description["gate"] = len(fds)
+        if gate is not None:
+            fds.append(gate.read_fd)
         child.tell(description, fds)
         meanwhile()
+        if gate is not None:
+            gate.await_connected()
         child.await_program()
         undo.pop_all()
     return NativeProgram(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import BackendError
 from toolkit.kernel import mounts, namespaces, process
+from toolkit.runtime.gate import await_pass
 from toolkit.runtime.native.prepare import Document, Prepared, Stdio
 from toolkit.runtime.native.program import plan_program, run_program
 from toolkit.runtime.native.rootfs import mount_rootfs
@@ -58,6 +59,8 @@ def become_container(staging: Staging | None, description: Description, fds: lis
         seccomp=prepared.seccomp,
     )
     mounts.pivot_root_to(root_fd)
+    for gate_fd in fds[description["gate"] :]:
+        await_pass(gate_fd)
     run_program(program)
 
 

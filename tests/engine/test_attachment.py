@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers on networks, on fakes: what they are given, and that it is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from dataclasses import replace
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes.engine import World, created, started
+from toolkit.engine.model import (
+    EndpointSpec,
+    HostOptions,
+    NetworkSpec,
+    PoolSpec,
+    PortBinding,
+    State,
+)
+from toolkit.errors import (
+    AddressInUseError,
+    ConflictError,
+    FirewallError,
+    LinkError,
+    NetworkNotFoundError,
+    PortInUseError,
+    ProxyError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from toolkit.engine.container import Container
+    from toolkit.engine.engine import Engine
+
+BRIDGED = HostOptions(network_mode="bridge")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with world.engine() as engine, asyncio.timeout(20):
+            await scenario(engine)
+
+    asyncio.run(run())
+
+
+def publishing(*bindings: PortBinding, port: str = "80/tcp", **host: Any) -> dict[str, Any]:
+    options = replace(BRIDGED, published_ports={port: bindings}, **host)
+    return {"host": options, "exposed_ports": (port,)}
+
+
+async def settled(engine: Engine, container: Container) -> None:
+    """Return when a container that has ended has given everything back."""
+    await container._await_network()
+    await engine._context.attachments.sweep_links()
+
+
+def test_a_container_without_network_leaves_the_host_alone(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, host=HostOptions(network_mode="none"))
+        assert container.record.endpoints == {}
+        assert world.host.opened == 0
+        assert "toolkit.network.connect" not in world.supervisor.last.document["annotations"]
+
+    play(world, scenario)
+
+
+def test_the_first_container_makes_the_bridge_and_gets_the_second_address(world: World) -> None:
+    """Rules 6.4 and 6.19."""
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, host=BRIDGED)
+        endpoint = container.record.endpoints["bridge"]
+        assert (endpoint.ipv4, endpoint.prefix_length) == ("172.17.0.2", 16)
+        assert (endpoint.gateway, endpoint.mac) == ("172.17.42.1", "02:42:ac:11:00:02")
+        assert endpoint.has_default_route
+        assert world.host.bridges() == ["test0"]
+        assert world.host.veths() == [container.record.id]
+        hosts = engine._context.files(container.record.id).hosts.read_text()
+        assert hosts.startswith(f"172.17.0.2\t{container.record.spec.hostname}\n")
+
+    play(world, scenario)
+
+
+def test_a_routed_subnet_is_passed_over(world: World) -> None:
+    """Rule 6.4."""
+    world.host.stack.routes = [IPv4Network("172.17.0.0/16")]
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, host=BRIDGED)
+        assert container.record.endpoints["bridge"].gateway == "10.0.42.1"
+
+    play(world, scenario)
+
+
+def test_a_published_port_has_a_rule_and_a_proxy_until_the_program_ends(world: World) -> None:
+    """Rules 6.13 and 6.24."""
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, **publishing(PortBinding(host_ip="127.0.0.1")))
+        [port] = container.record.ports
+        assert port.container_port == 80
+        assert port.host_port >= 49153
+        applied = world.host.firewall.applied
+        assert applied is not None
+        [rule] = applied.ports
+        assert (str(rule.container_address), rule.host_port) == ("172.17.0.2", port.host_port)
+        assert world.host.proxies.leading == {container.record.id: [("172.17.0.2", 80)]}
+        world.supervisor.last.end()
+        await container.wait("not-running")
+        assert (container.record.endpoints, container.record.ports) == ({}, ())
+        await settled(engine, container)
+        assert world.host.firewall.applied.ports == frozenset()
+        assert world.host.proxies.leading == {}
+        assert engine._context.attachments.ports.held() == {}
+        assert engine._context.attachments.host._bridges != {}
+
+    play(world, scenario)
+
+
+def test_a_random_port_is_taken_again_at_the_next_start(world: World) -> None:
+    """Defect D-22, kept: while nobody else has it."""
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, **publishing(PortBinding()))
+        [first] = container.record.ports
+        await container.restart(0)
+        assert container.record.ports == (first,)
+        await container.stop(0)
+        wanted = PortBinding(host_port=first.host_port)
+        await started(engine, **publishing(wanted))
+        await container.start()
+        assert container.record.ports[0].host_port != first.host_port
+
+    play(world, scenario)
+
+
+def test_a_taken_port_fails_the_start_and_names_the_holder(world: World) -> None:
+    """Row S-86; rule 6.34: nothing is left of the attempt."""
+
+    async def scenario(engine: Engine) -> None:
+        holder = await started(engine, **publishing(PortBinding()))
+        [port] = holder.record.ports
+        other = await created(engine, **publishing(PortBinding(host_port=port.host_port)))
+        with pytest.raises(PortInUseError, match=holder.record.id[:12]):
+            await other.start()
+        assert other.record.state.status == State.CREATED
+        assert other.record.endpoints == {}
+        bridge = engine._context.attachments.host.bridge(
+            holder.record.endpoints["bridge"].network_id
+        )
+        assert len(bridge.addresses.taken()) == 1
+
+    play(world, scenario)
+
+
+def refuse_link(world: World) -> type[Exception]:
+    world.host.fails = LinkError("create veth", "x", errno.ENOBUFS)
+    return LinkError
+
+
+def refuse_rules(world: World) -> type[Exception]:
+    world.host.firewall.refuses = True
+    return FirewallError
+
+
+def refuse_proxy(world: World) -> type[Exception]:
+    world.host.proxies.refuses = True
+    return ProxyError
+
+
+@pytest.mark.parametrize("refuse", [refuse_link, refuse_rules, refuse_proxy])
+def test_a_start_that_cannot_be_connected_leaves_nothing(
+    world: World, refuse: Callable[[World], type[Exception]]
+) -> None:
+    async def scenario(engine: Engine) -> None:
+        await started(engine, host=BRIDGED)  # the bridge is there
+        before = world.host.veths(), world.host.firewall.applied
+        container = await created(engine, **publishing(PortBinding()))
+        with pytest.raises(refuse(world)):
+            await container.start()
+        await settled(engine, container)
+        world.host.firewall.refuses = False
+        assert container.record.state.status == State.CREATED
+        assert (world.host.veths(), world.host.firewall.applied) == before
+        assert world.host.proxies.leading == {}
+        assert engine._context.attachments.ports.held() == {}
+        assert len(world.supervisor.programs) == 1
+
+    play(world, scenario)
+
+
+def test_an_unknown_network_is_refused_at_the_start(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        container = await created(engine, host=HostOptions(network_mode="later"))
+        with pytest.raises(NetworkNotFoundError, match="network later not found"):
+            await container.start()
+        await engine.networks.create(NetworkSpec(name="later"))
+        await container.start()
+        assert list(container.record.endpoints) == ["later"]
+
+    play(world, scenario)
+
+
+async def two_networks(engine: Engine) -> None:
+    for number in (1, 2):
+        pool = PoolSpec(subnet=f"10.{number}.0.0/24")
+        await engine.networks.create(NetworkSpec(name=f"n{number}", pools=(pool,)))
+
+
+def test_several_networks_have_interfaces_in_order_and_one_way_out(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await two_networks(engine)
+        container = await started(
+            engine,
+            host=HostOptions(network_mode="n1"),
+            endpoints={"n2": EndpointSpec(ipv4="10.2.0.77", mac="02-AA-00-00-00-01")},
+        )
+        one, two = container.record.endpoints.values()
+        assert (one.interface, one.ipv4, one.has_default_route) == ("eth0", "10.1.0.2", True)
+        assert (two.interface, two.ipv4, two.has_default_route) == ("eth1", "10.2.0.77", False)
+        assert two.mac == "02:aa:00:00:00:01"
+
+    play(world, scenario)
+
+
+def test_an_address_is_given_once(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await two_networks(engine)
+        wish = {"n1": EndpointSpec(ipv4="10.1.0.9")}
+        fields: dict[str, Any] = {"host": HostOptions(network_mode="n1"), "endpoints": wish}
+        first = await started(engine, **fields)
+        second = await created(engine, **fields)
+        with pytest.raises(AddressInUseError):
+            await second.start()
+        await first.stop(0)
+        await second.start()
+        assert second.record.endpoints["n1"].ipv4 == "10.1.0.9"
+
+    play(world, scenario)
+
+
+def test_connect_and_disconnect_while_it_runs(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await two_networks(engine)
+        container = await created(engine, host=HostOptions(network_mode="n1"))
+        with pytest.raises(ConflictError, match="already exists"):
+            await engine.networks.connect("n1", container.record.id)
+        await engine.networks.connect("n2", container.record.id)
+        await container.start()
+        assert list(container.record.endpoints) == ["n1", "n2"]
+        await engine.networks.disconnect("n1", container.record.id)
+        with pytest.raises(ConflictError, match="not connected"):
+            await engine.networks.disconnect("n1", container.record.id)
+        [left] = container.record.endpoints.values()
+        assert left.has_default_route
+        assert world.host.routed_again == [left.network_id]
+        assert len(world.host.veths()) == 1
+
+    play(world, scenario)
+
+
+def test_prune_and_removal_spare_networks_in_use(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await two_networks(engine)
+        container = await started(engine, host=HostOptions(network_mode="n1"))
+        shown = await engine.networks.inspect("n1")
+        assert [each.ipv4 for each in shown.endpoints] == ["10.1.0.2/24"]
+        with pytest.raises(ConflictError, match="active endpoints"):
+            await engine.networks.remove("n1")
+        assert await engine.networks.prune(lambda _: True) == ["n2"]
+        await container.remove(force=True)
+        await engine.networks.remove("n1")
+        assert world.host.bridges() == []
+        assert [each.name for each in await engine.networks.list()] == ["bridge", "host", "none"]
+
+    play(world, scenario)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container's networks while it lives: put on one, taken off one, running or not.
+
+What it is to be on stands in its request and is on the disk first; what it has
+while it runs is `toolkit.engine.attachment`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from toolkit.engine.attachment import Attachment
+from toolkit.engine.networked import bridge_networks, has_no_seats
+from toolkit.engine.program import ContainerProgram
+from toolkit.errors import ConflictError, NamespaceError, NotRunningError
+
+if TYPE_CHECKING:
+    from toolkit.engine.attachment import Seating
+    from toolkit.engine.model import EndpointSpec, NetworkRecord
+    from toolkit.engine.ports import RunningProgram
+
+
+class ConnectedContainer(ContainerProgram):
+    """A container that can be put on networks and taken off them."""
+
+    async def connect(self, network: NetworkRecord, wish: EndpointSpec) -> None:
+        """Put it on a network, at once when it runs, and at each start from now on.
+
+        Raises:
+            ConflictError: It is on it, or has no network of its own.
+            AddressInUseError: The wanted address is another's.
+        """
+        await self._context.whole(self._connect(network, wish))
+
+    async def disconnect(self, network: NetworkRecord, *, force: bool = False) -> None:
+        """Take it off a network.
+
+        Args:
+            network: Which.
+            force: One that it is not on is passed over.
+
+        Raises:
+            ConflictError: It is not on it.
+        """
+        await self._context.whole(self._disconnect(network, force=force))
+
+    async def _connect(self, network: NetworkRecord, wish: EndpointSpec) -> None:
+        async with self._lock:
+            self._check_listed()
+            self._check_seats(network)
+            before, name = self.record, network.name
+            if name in bridge_networks(before):
+                raise ConflictError(
+                    f"endpoint with name {before.name} already exists in network {name}"
+                )
+            wishes = {each: before.spec.endpoints[each] for each in before.spec.endpoints}
+            spec = replace(before.spec, endpoints={**wishes, name: wish})
+            await self._commit(replace(before, spec=spec))
+            if self.program is None:
+                return
+            try:
+                await self._take_seat(self.program, name)
+            except BaseException:
+                await self._commit(replace(self.record, spec=before.spec))
+                raise
+
+    async def _take_seat(self, program: RunningProgram, name: str) -> None:
+        attachments = self._context.attachments
+        attachment = attachments.held(self.record.id) or Attachment(container_id=self.record.id)
+        has_way = any(each.endpoint.has_default_route for each in attachment.seats.values())
+        seating = await attachments.reserve_seat(
+            self.record, name, interface=_free_interface(attachment), is_first_way=not has_way
+        )
+        try:
+            await self._save_endpoints({**attachment.seats, name: seating})
+            netns_fd = await self._context.on_host(self._open_network, program)
+            try:
+                await attachments.connect_seat(seating, netns_fd)
+                await attachments.tell_attached(self.record, [seating], netns_fd)
+            finally:
+                os.close(netns_fd)
+        except BaseException:
+            await attachments.disconnect_seat(self.record.id, seating)
+            await self._save_endpoints(attachment.seats)
+            raise
+        attachment.seats[name] = seating
+        attachments.hold(attachment)
+
+    async def _disconnect(self, network: NetworkRecord, *, force: bool) -> None:
+        async with self._lock:
+            self._check_listed()
+            self._check_seats(network)
+            record, name = self.record, network.name
+            if name not in bridge_networks(record):
+                if force:
+                    return
+                raise ConflictError(f"container {record.id} is not connected to network {name}")
+            wishes = {each: wish for each, wish in record.spec.endpoints.items() if each != name}
+            await self._commit(replace(record, spec=replace(record.spec, endpoints=wishes)))
+            if self.program is not None:
+                await self._leave_seat(self.program, name)
+
+    async def _leave_seat(self, program: RunningProgram, name: str) -> None:
+        attachments = self._context.attachments
+        attachment = attachments.held(self.record.id)
+        seating = attachment.seats.pop(name, None) if attachment else None
+        if attachment is None or seating is None:
+            return
+        heir = _heir(attachment) if seating.endpoint.has_default_route else None
+        if heir is not None:
+            attachment.seats[heir] = _with_route(attachment.seats[heir])
+        await attachments.change_way(attachment)
+        await attachments.disconnect_seat(self.record.id, seating)
+        if heir is not None:
+            await self._context.on_host(
+                self._give_route, program, attachment.seats[heir].network.id
+            )
+        await self._save_endpoints(attachment.seats)
+
+    def _give_route(self, program: RunningProgram, network_id: str) -> None:
+        netns_fd = self._open_network(program)
+        try:
+            self._context.attachments.host.add_default_route(network_id, netns_fd)
+        finally:
+            os.close(netns_fd)
+
+    def _open_network(self, program: RunningProgram) -> int:
+        try:
+            return self._context.attachments.host.kit.open_namespace(
+                program.pid, program.start_time_ticks
+            )
+        except NamespaceError as error:
+            raise NotRunningError(self.record.id) from error
+
+    async def _save_endpoints(self, seats: dict[str, Seating]) -> None:
+        endpoints = {name: seating.endpoint for name, seating in seats.items()}
+        self.record = replace(self.record, endpoints=endpoints)
+        await self._write_state(self.record)
+
+    def _check_seats(self, network: NetworkRecord) -> None:
+        mode = self.record.spec.host.network_mode
+        if network.spec.driver != "bridge":
+            raise ConflictError(
+                f"container cannot be connected to or disconnected from {network.name} network"
+            )
+        if has_no_seats(mode) and mode != "none":
+            raise ConflictError(
+                "container sharing network namespace with another container or host "
+                "cannot be connected to any other network"
+            )
+
+
+def _free_interface(attachment: Attachment) -> str:
+    taken = {seating.seat.interface_name for seating in attachment.seats.values()}
+    return next(name for n in range(len(taken) + 1) if (name := f"eth{n}") not in taken)
+
+
+def _heir(attachment: Attachment) -> str | None:
+    """Return the network that leads out next."""
+    return next((name for name, each in attachment.seats.items() if each.endpoint.gateway), None)
+
+
+def _with_route(seating: Seating) -> Seating:
+    return replace(seating, endpoint=replace(seating.endpoint, has_default_route=True))

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts rules and bridges back when somebody else has taken them away (rows S-82, F-13).
+
+The kernel tells of each change of nftables; a comparison follows a moment later,
+when a burst of changes is over. Legacy iptables tells nothing: there the next
+change of ours, and `doctor --repair`, find it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from toolkit.engine.context import EngineContext
+    from toolkit.network.firewall_watch import RulesWatch
+
+SETTLE_SECONDS: Final = 0.1
+_log = logging.getLogger(__name__)
+
+
+class NetworkWatch:
+    """Watches the rules of one engine's network namespace."""
+
+    def __init__(self, context: EngineContext) -> None:
+        self._context = context
+        self._watch: RulesWatch | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin_with_first_use(self) -> None:
+        """Begin when the engine touches the host's network for the first time."""
+        self._context.attachments.on_first_use = self._begin
+        self._context.attachments.on_close = self.close
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
+            self._watch.close()
+            self._watch = None
+
+    def _begin(self) -> None:
+        try:
+            self._watch = self._context.attachments.host.kit.firewall.watch()
+        except (OSError, ToolkitError) as error:
+            _log.warning("changes of the firewall cannot be watched: %s", error)
+            return
+        asyncio.get_running_loop().add_reader(self._watch.fileno(), self._on_news)
+
+    def _on_news(self) -> None:
+        if self._watch is not None and self._watch.changed_by_others() and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(SETTLE_SECONDS, self._begin_repair)
+
+    def _begin_repair(self) -> None:
+        self._timer = None
+        self._context.spawn(self._repair())
+
+    async def _repair(self) -> None:
+        try:
+            mended = await self._context.attachments.repair()
+        except ToolkitError as error:
+            _log.warning("the firewall could not be repaired: %s", error)
+            return
+        for line in mended:
+            _log.warning("repaired: %s", line)
