@@ -133,10 +133,24 @@ def engine_of_worker(worker_id: str) -> Iterator[Engine]:
         first = FirstContainer(engine.client)
         bootstrap_image(engine.client, "busybox")
         assert first.run("busybox", ["echo", "warm"]) == "warm"
+        warm_network(engine.client)
         yield engine
     finally:
         engine.client.close()
         clear(instance)
+
+
+def warm_network(client: Client) -> None:
+    """Have the default bridge, its rules and the proxies' process made: they stay."""
+    wish = {
+        "Image": "busybox",
+        "Cmd": ["true"],
+        "ExposedPorts": {"80/tcp": {}},
+        "HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}},
+    }
+    container = client.containers.create(wish).id
+    client.containers.start(container)
+    client.containers.remove(container, force=True)
 
 
 def clear(instance: Instance) -> None:

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who reaches whom, with a real engine: containers, the host, and a neighbour on the link."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.network.conftest import comes_true
+from integration.networked.conftest import ECHO, HOST, EchoDatagrams
+from toolkit.client import ApiError
+
+if TYPE_CHECKING:
+    from integration.networked.conftest import World
+
+ANSWER = b"hello\n"
+
+
+def test_a_container_has_an_address_and_a_way_out(world: World, backend: str) -> None:
+    """RT-6.19: network address + 1 is never given; RT-6.38: address, link, default route."""
+    container = world.run("sleep", "60", backend=backend)
+    with closing(world.inside(container)) as inside:
+        [link] = inside.get_links(ifname="eth0")
+        assert link.get_attr("IFLA_MTU") == 1500
+        [address] = inside.get_addr(label="eth0")
+        assert address["prefixlen"] == 16
+        text = address.get_attr("IFA_ADDRESS")
+        assert text.startswith("172.17.0.")
+        assert text != "172.17.0.1"
+        mac = "02:42:" + ":".join(f"{int(part):02x}" for part in text.split("."))
+        assert link.get_attr("IFLA_ADDRESS") == mac
+        assert [route.get_attr("RTA_GATEWAY") for route in inside.get_default_routes()] == [
+            "172.17.42.1"
+        ]
+    files = world.instance.containers_dir / container
+    assert (files / "hosts").read_text().startswith(f"{text}\t{container[:12]}\n\n127.0.0.1")
+    assert (files / "resolv.conf").read_text().startswith("nameserver ")
+
+
+def test_containers_reach_each_other(world: World, backend: str) -> None:
+    server = world.run(*ECHO, backend=backend)
+    address = world.address(server)
+    client = world.run("sleep", "60", backend=backend)
+    assert comes_true(lambda: world.host.ask(address, 80) == ANSWER)
+    asked = world.do_inside(client, lambda: ask_from_here(address, 80))
+    assert asked == ANSWER
+
+
+def ask_from_here(address: str, port: int) -> bytes:
+    from integration.networked.conftest import _ask  # noqa: PLC0415 - runs in another namespace
+
+    return _ask(address, port, ANSWER)
+
+
+def test_a_published_port_is_reached_from_everywhere(world: World, backend: str) -> None:
+    """RT-6.13, RT-6.24, RT-6.27: from 127.0.0.1, the bridge, a neighbour, and itself."""
+    server = world.run(*ECHO, backend=backend, ports={"80/tcp": "8080"})
+    assert comes_true(lambda: world.host.ask("127.0.0.1", 8080) == ANSWER)
+    assert world.host.ask("172.17.42.1", 8080) == ANSWER
+    assert world.neighbour.ask(HOST, 8080) == ANSWER
+    other = world.run("sleep", "60", backend=backend)
+    for container in (server, other):
+        assert world.do_inside(container, lambda: ask_from_here("172.17.42.1", 8080)) == ANSWER
+
+
+def test_what_is_not_published_is_not_reached_from_the_neighbour(world: World) -> None:
+    """S-80, S-81: neither a port of 127.0.0.1 nor an unpublished one; a public one is."""
+    container = world.run(*ECHO, ports={"80/tcp": "127.0.0.1:8081"})
+    assert comes_true(lambda: world.host.ask("127.0.0.1", 8081) == ANSWER)
+    assert world.neighbour.ask(HOST, 8081) == b""
+    assert world.neighbour.ask(world.address(container), 80) == b""
+    world.run(*ECHO, ports={"80/tcp": "8082"})
+    assert comes_true(lambda: world.neighbour.ask(HOST, 8082) == ANSWER)  # the control
+
+
+def test_datagrams_pass_and_the_same_number_is_free_for_both(world: World) -> None:
+    """RT-6.28, D-8: tcp and udp under one number."""
+    container = world.run(*ECHO, ports={"80/tcp": "8083", "53/udp": "8083"})
+    with closing(EchoDatagrams(world, container, 53)):
+        assert world.host.ask_datagram("127.0.0.1", 8083) == b"hello"
+        assert world.neighbour.ask_datagram(HOST, 8083) == b"hello"
+    assert comes_true(lambda: world.neighbour.ask(HOST, 8083) == ANSWER)
+
+
+def test_a_stop_gives_everything_back_at_once(world: World, backend: str) -> None:
+    """RT-6.37: when stop is answered the port is free."""
+    container = world.run("sleep", "60", backend=backend, ports={"80/tcp": "8084"})
+    assert world.traces()
+    world.engine.client.containers.stop(container, timeout_seconds=0)
+    assert "8084" not in world.host.rules()
+    again = world.run("sleep", "60", backend=backend, ports={"80/tcp": "8084"})
+    world.engine.client.containers.remove(again, force=True)
+    world.made.remove(again)
+    assert comes_true(lambda: not world.traces())
+
+
+def test_a_taken_port_is_refused_with_its_holder(world: World) -> None:
+    """RT-6.24, S-86."""
+    holder = world.run("sleep", "60", ports={"80/tcp": "8085"})
+    other = world.create("sleep", "60", ports={"80/tcp": "8085"})
+    with pytest.raises(ApiError, match=holder[:12]) as caught:
+        world.engine.client.containers.start(other)
+    assert caught.value.status == 409
+    assert len([line for line in world.traces() if line.startswith(world.instance.name)]) == 1
+
+
+def test_the_hosts_network_and_none_and_anothers(world: World) -> None:
+    """Modes host, none and container: nothing is made for them."""
+    on_host = world.run("sleep", "60", NetworkMode="host")
+    assert network_of(world, on_host) == world.host.path.stat().st_ino
+    alone = world.run("sleep", "60", NetworkMode="none")
+    with closing(world.inside(alone)) as inside:
+        assert [link.get_attr("IFLA_IFNAME") for link in inside.get_links()] == ["lo"]
+    first = world.run("sleep", "60")
+    beside = world.run("sleep", "60", NetworkMode=f"container:{first}")
+    assert network_of(world, beside) == network_of(world, first)
+
+
+def network_of(world: World, container: str) -> int:
+    return Path(f"/proc/{world.pid(container)}/ns/net").stat().st_ino
