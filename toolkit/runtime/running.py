@@ -21,7 +21,6 @@ from toolkit.runtime.protocol import (
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
 _T = TypeVar("_T")
 Connect = Callable[[int], Awaitable[None]]
