@@ -409,6 +409,12 @@ class DigestMismatchError(RegistryError):
         self.found = found
 
 
+class WrongContentError(DigestMismatchError):
+    """An archive holds something that is not what its digest says."""
+
+    status = 400
+
+
 class EngineUnreachableError(ToolkitError):
     """No engine answers on the socket."""
 

@@ -123,15 +123,15 @@ def canary(engine: Engine) -> Iterator[Path]:
     (root / "d").mkdir(parents=True)
     (root / "secret").write_text("host-secret\n")
     (root / "d" / "inner").write_text("inner\n")
-    before = _state(root)
+    before = state_of(root)
     try:
         yield root
-        assert _state(root) == before
+        assert state_of(root) == before
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _state(root: Path) -> dict[str, tuple[object, ...]]:
+def state_of(root: Path) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     for path in [root, *sorted(root.rglob("*"))]:
         status = path.lstat()

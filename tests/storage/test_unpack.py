@@ -9,23 +9,18 @@ import os
 import stat
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.storage.archives import archive, directory, hard_link, member, symlink
+from tests.storage.hostile import GREEDY, HOSTILE, REFUSED, WHITEOUTS, Members, located
 from toolkit.errors import StorageError, UnsafeArchiveError
 from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.names import Whiteouts
 from toolkit.storage.opened import opened_directories
 from toolkit.storage.trees import remove_entry
 from toolkit.storage.unpack import Unpacked, unpack_tree
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# What stands for the canary's directory in a name or link of the table below.
-CANARY = "@CANARY@"
 
 
 @pytest.fixture
@@ -65,111 +60,14 @@ def snapshot(directory_: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-REFUSED = "refused"
-INSIDE = "inside"
-
-# (what, members, what becomes of it): the ideas of S-50; @CANARY@ is an absolute path outside.
-HOSTILE: list[tuple[str, list[tuple[tarfile.TarInfo, bytes]], str]] = [
-    ("dotdot file", [member("../canary/f", b"x")], REFUSED),
-    ("dotdot new file", [member("../canary/new", b"x")], REFUSED),
-    ("absolute dotdot file", [member("/../canary/f", b"x")], REFUSED),
-    ("deep dotdot file", [member("a/b/../../../canary/f", b"x")], REFUSED),
-    ("dotdot directory", [directory("../canary/d2")], REFUSED),
-    ("dotdot directory to chmod", [directory("../canary", mode=0o777)], REFUSED),
-    ("dotdot symlink", [symlink("../canary/l", "f")], REFUSED),
-    ("dotdot hard link", [member("a"), hard_link("../canary/l", "a")], REFUSED),
-    ("dotdot fifo", [member("../canary/p", type=tarfile.FIFOTYPE)], REFUSED),
-    ("dotdot alone", [directory("..", mode=0o777)], REFUSED),
-    ("absolute file", [member(f"{CANARY}/f", b"x")], INSIDE),
-    ("absolute directory", [directory(CANARY, mode=0o700)], INSIDE),
-    ("absolute symlink", [symlink(f"{CANARY}/l", "/etc")], INSIDE),
-    ("double slash", [member(f"/{CANARY}/f", b"x")], INSIDE),
-    ("hard link to dotdot", [hard_link("h", "../canary/f")], REFUSED),
-    ("hard link to absolute", [hard_link("h", f"{CANARY}/f")], REFUSED),
-    ("hard link to deep dotdot", [directory("a"), hard_link("h", "a/../../canary/f")], REFUSED),
-    ("hard link then write", [hard_link("h", f"{CANARY}/f"), member("h", b"x")], REFUSED),
-    ("hard link to root", [hard_link("h", ".")], REFUSED),
-    ("hard link to directory", [directory("d"), hard_link("h", "d")], REFUSED),
-    ("hard link to itself", [member("f"), hard_link("f", "./f")], REFUSED),
-    ("hard link to nothing", [hard_link("h", "nothing")], REFUSED),
-    ("hard link to no name", [hard_link("h", "")], REFUSED),
-    ("symlink then file below", [symlink("l", CANARY), member("l/f", b"x")], REFUSED),
-    ("symlink then new file", [symlink("l", CANARY), member("l/new", b"x")], REFUSED),
-    ("relative symlink then file", [symlink("l", "../canary"), member("l/f", b"x")], REFUSED),
-    ("symlink then directory below", [symlink("l", CANARY), directory("l/d")], REFUSED),
-    ("symlink then symlink below", [symlink("l", CANARY), symlink("l/s", "/")], REFUSED),
-    ("symlink then hard link below", [member("a"), symlink("l", CANARY), hard_link("l/h", "a")],
-     REFUSED),
-    ("hard link through symlink", [symlink("l", CANARY), hard_link("h", "l/f")], REFUSED),
-    ("hard link through dotdot symlink", [symlink("l", "../canary"), hard_link("h", "l/f")],
-     REFUSED),
-    ("file over symlink", [symlink("l", f"{CANARY}/f"), member("l", b"x")], INSIDE),
-    ("file over dangling symlink", [symlink("l", f"{CANARY}/new"), member("l", b"x")], INSIDE),
-    ("directory over symlink", [symlink("l", CANARY), directory("l", mode=0o777)], INSIDE),
-    ("directory over symlink, file", [symlink("l", CANARY), directory("l"), member("l/f", b"x")],
-     INSIDE),
-    ("fifo over symlink",
-     [symlink("l", f"{CANARY}/f"), member("l", type=tarfile.FIFOTYPE)], INSIDE),
-    ("hard link to symlink, write",
-     [symlink("l", f"{CANARY}/f"), hard_link("h", "l"), member("h", b"x")], INSIDE),
-    ("hard link to symlink, below",
-     [symlink("l", CANARY), hard_link("h", "l"), member("h/f", b"x")], REFUSED),
-    ("link up, then through it",
-     [directory("in"), symlink("in/up", ".."), symlink("in/up/out", "../canary"),
-      member("out/f", b"x")], REFUSED),
-    ("chain of links",
-     [symlink("a", "b"), symlink("b", "c"), symlink("c", CANARY), member("a/f", b"x")], REFUSED),
-    ("link to link up",
-     [directory("d"), symlink("d/a", ".."), symlink("d/b", "a/.."), member("d/b/canary/f", b"x")],
-     INSIDE),
-    ("link loop", [symlink("a", "b"), symlink("b", "a"), member("a/f", b"x")], REFUSED),
-    ("link to itself", [symlink("a", "a"), member("a/f", b"x")], REFUSED),
-    ("link to the root", [symlink("l", "/"), member("l/canary/f", b"x")], INSIDE),
-    ("link to many dotdots",
-     [symlink("l", "../" * 40), member("l/canary/f", b"x")], INSIDE),
-    ("directory swapped for a link",
-     [directory("d"), member("d/a"), symlink("d", CANARY), member("d/f", b"x")], REFUSED),
-    ("directory swapped below",
-     [directory("d"), directory("d/e"), member("d/e/a"), symlink("d/e", CANARY),
-      member("d/e/f", b"x")], REFUSED),
-    ("magic link", [symlink("l", "/proc/self/root"), member(f"l/{CANARY}/f", b"x")], REFUSED),
-    ("magic descriptor", [symlink("l", "/proc/self/fd/0"), member("l", b"x")], INSIDE),
-    ("deep path through links",
-     [directory("a" * 200), symlink("s", "a" * 200),
-      *(symlink(f"s{number}", f"{'s/../' * 40}s") for number in range(5)),
-      symlink("end", "s4/../../canary"), member("end/f", b"x")], REFUSED),
-    ("name longer than a path", [member("a/" * 2500 + "f")], REFUSED),
-    ("part longer than a name", [member("a" * 300, b"x")], REFUSED),
-    ("symlink over the root", [symlink(".", CANARY)], REFUSED),
-    ("file over the root", [member("./", b"", type=tarfile.REGTYPE)], INSIDE),
-    ("file over the root by dots", [member("a/..", b"x")], REFUSED),
-    ("file as a directory", [member("f", b"x"), member("f/g", b"x")], REFUSED),
-    ("unknown kind", [member("f", b"", type=b"Z")], REFUSED),
-    ("empty symlink", [symlink("l", "")], REFUSED),
-]  # fmt: skip
-
-
-def _located(
-    members: list[tuple[tarfile.TarInfo, bytes]], canary: Path
-) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    for info, content in members:
-        located = info.replace(
-            name=info.name.replace(CANARY, str(canary)),
-            linkname=info.linkname.replace(CANARY, str(canary)),
-            deep=False,
-        )
-        yield located, content
-
-
 @pytest.mark.parametrize(("_what", "members", "outcome"), HOSTILE, ids=[row[0] for row in HOSTILE])
 def test_nothing_outside_the_root_is_touched(
-    root: Path, _what: str, members: list[tuple[tarfile.TarInfo, bytes]], outcome: str
+    root: Path, _what: str, members: Members, outcome: str
 ) -> None:
     """Row S-50: refused by name, or made inside the root."""
     canary = root.parent / "canary"
     before = snapshot(canary)
-    located = list(_located(members, canary))
-    source = archive(*located, format=tarfile.GNU_FORMAT)
+    source = located(members, canary)
     if outcome == REFUSED:
         with pytest.raises(UnsafeArchiveError) as refused:
             unpack(root, source)
@@ -178,6 +76,31 @@ def test_nothing_outside_the_root_is_touched(
         unpack(root, source)
     assert snapshot(canary) == before
     assert sorted(path.name for path in root.parent.iterdir()) == ["canary", "root"]
+
+
+@pytest.mark.parametrize(
+    ("_what", "members", "outcome"), WHITEOUTS, ids=[row[0] for row in WHITEOUTS]
+)
+def test_only_what_is_in_its_directory_is_whited_out(
+    root: Path, _what: str, members: Members, outcome: str
+) -> None:
+    """Row S-51."""
+    canary = root.parent / "canary"
+    before = snapshot(canary)
+    source = located(members, canary)
+    if outcome == REFUSED:
+        with pytest.raises(UnsafeArchiveError):
+            unpack(root, source, whiteouts=Whiteouts.KEEP)
+    else:
+        unpack(root, source, whiteouts=Whiteouts.KEEP)
+    assert snapshot(canary) == before
+
+
+@pytest.mark.parametrize(("_what", "content"), GREEDY, ids=[row[0] for row in GREEDY])
+def test_what_asks_for_too_much_is_refused_at_once(root: Path, _what: str, content: bytes) -> None:
+    """Row S-56."""
+    with pytest.raises(UnsafeArchiveError):
+        unpack(root, content)
 
 
 def test_a_member_that_is_swapped_for_a_link_does_not_lead_out(root: Path) -> None:

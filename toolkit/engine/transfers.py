@@ -85,7 +85,7 @@ class TransferUseCases:
         Raises:
             UnsafeArchiveError: It is no archive, or asks for too much.
             InvalidImageError: It holds no image that can be used.
-            DigestMismatchError: Something in it is not what its name says.
+            WrongContentError: Something in it is not what its name says.
         """
 
         def load(listener: Listener) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from toolkit.errors import DigestMismatchError, InvalidReferenceError
+from toolkit.errors import InvalidReferenceError, WrongContentError
 from toolkit.images.image import Image, InvalidImageError
 from toolkit.images.references import Reference
 from toolkit.images.registry.manifest import (
@@ -78,7 +78,7 @@ def plan_oci(staged: StagedArchive) -> list[PlannedImage]:
 
     Raises:
         InvalidImageError: It cannot be used.
-        DigestMismatchError: A blob is not what its name says.
+        WrongContentError: A blob is not what its name says.
     """
     layout = parse_object(staged.document("oci-layout"), "oci-layout", limit_bytes=_MOST_BYTES)
     if not str(layout.get("imageLayoutVersion", "")).startswith("1."):
@@ -206,4 +206,4 @@ def _blob(digest: str) -> str:
 
 def _check(expected: object, found: object, subject: str) -> None:
     if expected != found:
-        raise DigestMismatchError(str(expected), str(found), subject)
+        raise WrongContentError(str(expected), str(found), subject)

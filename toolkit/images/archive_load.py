@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from toolkit.errors import DigestMismatchError
+from toolkit.errors import WrongContentError
 from toolkit.images.archive_layouts import PlannedImage, plan_docker, plan_oci
 from toolkit.images.archive_old import is_old, plan_old
 from toolkit.images.archive_save import SavedImages
@@ -74,7 +74,7 @@ class ImageArchives:
         Raises:
             UnsafeArchiveError: It is no archive, or asks for too much.
             InvalidImageError: It holds no image that can be used.
-            DigestMismatchError: Something in it is not what its name says.
+            WrongContentError: Something in it is not what its name says.
         """
         teller = Teller(listener)
         with staged_archive(self._staging_dir, stream) as staged:
@@ -119,7 +119,7 @@ class ImageArchives:
                 if found != diff_id:
                     found = staged.plain_digest(name, ArchiveLimits())
             if found != diff_id:
-                raise DigestMismatchError(diff_id, found, "wrong layer in the archive")
+                raise WrongContentError(diff_id, found, "wrong layer in the archive")
             parent = chain_id
 
     def _hold(self, chain_id: ChainId, held: list[ChainId]) -> bool:

@@ -293,7 +293,7 @@ class _TreeWriter:
             raise UnsafeArchiveError(
                 printable(member.name), "it is a hard link that leads out of the archive's root"
             ) from None
-        if not target or target == path:
+        if not target or target == path or self._is_mark(member.link):
             raise UnsafeArchiveError(printable(member.name), "it is a hard link to no file")
         target_parent, _, target_name = target.rpartition(b"/")
         target_fd = open_in_root(self._root_fd, target_parent or b"/", os.O_PATH | os.O_DIRECTORY)
@@ -313,6 +313,9 @@ class _TreeWriter:
             )
         finally:
             os.close(target_fd)
+
+    def _is_mark(self, name: bytes) -> bool:
+        return self._whiteouts is not Whiteouts.NONE and mark_of(name) is not Mark.PLAIN
 
     def _make_special(self, member: Member, parent_fd: int, name: bytes) -> None:
         if member.kind == tarformat.FIFO:
@@ -397,7 +400,7 @@ def _is_linkable(dir_fd: int, name: bytes) -> bool:
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return not stat.S_ISDIR(status.st_mode)
+    return not stat.S_ISDIR(status.st_mode) and not is_whiteout(status)
 
 
 def _fault(member: Member, number: int) -> Exception:
