@@ -141,6 +141,7 @@ class ContainerTree(ConnectedContainer):
         def write(tell: Callable[[PathStat], None], out: BinaryIO) -> None:
             def pack(root_fd: int) -> None:
                 with found_place(root_fd, path) as place:
+                    place.check_kind()
                     tell(PathStat.of(place, path))
                     place.pack(out)
 

@@ -66,15 +66,23 @@ class Place:
         """Whether it is one, and no link to one."""
         return stat.S_ISDIR(self.status.st_mode)
 
+    def check_kind(self) -> None:
+        """Refuse what no archive holds.
+
+        Raises:
+            InvalidRequestError: It is a socket.
+        """
+        if stat.S_ISSOCK(self.status.st_mode):
+            raise InvalidRequestError(f"/{printable(self.path)} is a socket: it cannot be copied")
+
     def pack(self, out: ByteSink) -> None:
         """Write it as an archive whose names begin with its own, or with ``./``.
 
         Raises:
-            InvalidRequestError: It is a socket: no archive has those.
+            InvalidRequestError: It is a socket.
             StorageError: Something could not be read; it is named.
         """
-        if stat.S_ISSOCK(self.status.st_mode):
-            raise InvalidRequestError(f"/{printable(self.path)} is a socket: it cannot be copied")
+        self.check_kind()
         if not self.is_directory:
             pack_entry(Entry(b"", self.parent_fd, self.name, self.status), self.name, out)
             return
