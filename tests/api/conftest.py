@@ -21,6 +21,7 @@ from toolkit.api.request import Request, Response
 from toolkit.api.table import ROUTES
 from toolkit.config import Instance
 from toolkit.engine import model
+from toolkit.engine.builds import PrunedBuilds
 from toolkit.engine.events import EventHub
 from toolkit.engine.images import RemovedImage
 from toolkit.engine.info import EngineInfo
@@ -54,12 +55,14 @@ if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
         AsyncIterator,
+        Awaitable,
         Callable,
         Coroutine,
         Mapping,
         Sequence,
     )
 
+    from toolkit.build.ports import BuildOptions, Told
     from toolkit.engine.commit import CommitOptions
     from toolkit.engine.health import Health
     from toolkit.engine.logs import LogSelection
@@ -290,6 +293,29 @@ class FakeImages:
         return self.found
 
 
+class FakeBuilds:
+    """Builds that tell what a test says, and end as it says."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.tells: list[Told] = []
+        self.error: Exception | None = None
+        self.asked: list[tuple[BuildOptions, bytes]] = []
+
+    async def build(
+        self, options: BuildOptions, stream: BinaryIO, tell: Callable[[Told], Awaitable[None]]
+    ) -> Image:
+        self.asked.append((options, await asyncio.to_thread(stream.read)))
+        for told in self.tells:
+            await tell(told)
+        if self.error is not None:
+            raise self.error
+        return self.image
+
+    async def prune(self) -> PrunedBuilds:
+        return PrunedBuilds(("sha256:9",), 5)
+
+
 class FakeVolumes:
     """Volumes in a directory; a test says who has one."""
 
@@ -385,6 +411,7 @@ class FakeEngine:
         self.events = EventHub()
         self.images = FakeImages()
         self.transfers = FakeTransfers()
+        self.builds = FakeBuilds(self.images.found[0])
         self.volumes = FakeVolumes(data_dir)
         self.sessions = FakeSessions()
         self.readiness = FakeReadiness()

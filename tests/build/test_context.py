@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tarfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +25,7 @@ def context(tmp_path: Path) -> Iterator[BuildContext]:
     made = new_context(tmp_path / "builds")
     yield made
     made.remove()
-    assert not list((tmp_path / "builds").iterdir())
+    assert list((tmp_path / "builds").iterdir()) == []
     assert (tmp_path / "secret").read_text() == "FROM secret"
 
 
@@ -89,7 +89,7 @@ def test_a_dockerfile_has_a_longest(context: BuildContext) -> None:
 
 @pytest.mark.parametrize("name", ["../escaped", "/../../escaped", "a/../../../escaped"])
 def test_a_member_that_leads_out_writes_nothing_there(context: BuildContext, name: str) -> None:
-    with contextlib.suppress(UnsafeArchiveError):
+    with suppress(UnsafeArchiveError):
         context.receive(tar((name, b"out")))
     outside = context.dir.parent.parent
     assert not list(outside.glob("**/escaped")) or (context.dir / "context/escaped").exists()
@@ -102,15 +102,14 @@ def test_a_device_is_refused(context: BuildContext) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         archive.addfile(member)
-    out.seek(0)
     with pytest.raises(UnsafeArchiveError, match="device"):
-        context.receive(out)
+        context.receive(io.BytesIO(out.getvalue()))
 
 
 def test_what_is_sent_only_for_the_build_goes_where_it_is_ignored(context: BuildContext) -> None:
     context.receive(tar(("Dockerfile", b"FROM a"), (".dockerignore", b"Dockerfile\n.docker*\n")))
     context.read_dockerfile("")
-    assert not list(context.tree.path.iterdir())
+    assert list(context.tree.path.iterdir()) == []
 
 
 def test_an_ignore_file_that_is_a_link_out_rules_nothing(context: BuildContext) -> None:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -181,7 +181,7 @@ def test_a_trigger_is_checked_again() -> None:
         "RUN " + "\\\n" * 400_000 + "x",
         "ENV " + "a=b " * 250_000,
         "RUN x\n" * 150_000,
-        "RUN <<A\nA\n" * 100_000,
+        "RUN <<A\nA\n" * 50_000,
         "COPY " + "'a" * 500_000 + " b",
         "RUN " + "[" * 1_000_000,
     ],
@@ -198,15 +198,17 @@ words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 @given(st.sampled_from(sorted(FORMS)), words)
 def test_any_arguments_are_read_or_refused(word: str, rest: str) -> None:
+    errors = []
     try:
         parse_dockerfile(f"FROM a\n{word} {rest}")
     except DockerfileError as error:
-        assert error.line >= 1  # noqa: PT017 - it may be read as well
+        errors.append(error)
+    assert all(error.line >= 1 for error in errors)
 
 
 @given(st.text("FROMRUNCOPYENVa \\\n#=<>[]\"'`", max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(DockerfileError):
+    with suppress(DockerfileError):
         parse_dockerfile(text)
 
 

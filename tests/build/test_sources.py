@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -116,12 +117,8 @@ def test_archives_are_told_from_files(tree: Path) -> None:
             archive.add(tree / "f", "f")
         (one,) = found(tree, "a")
         assert not one.is_archive()
-        assert Source(
-            one.tree, one.path, one.name, is_directory=False, digest="", unpacks=True
-        ).is_archive()
+        assert replace(one, unpacks=True).is_archive()
     for content in (b"", b"text", b"\x1f\x8b garbage", bytes(2048)):
         (tree / "a").write_bytes(content)
         (one,) = found(tree, "a")
-        assert not Source(
-            one.tree, one.path, one.name, is_directory=False, digest="", unpacks=True
-        ).is_archive()
+        assert not replace(one, unpacks=True).is_archive()

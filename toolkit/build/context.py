@@ -87,7 +87,7 @@ def new_context(builds_dir: Path) -> BuildContext:
 def sweep_builds(builds_dir: Path) -> list[str]:
     """Remove what builds left that a crash ended; return its names."""
     try:
-        names = sorted(entry.name for entry in builds_dir.iterdir())
+        names = sorted(path.name for path in builds_dir.iterdir())
     except FileNotFoundError:
         return []
     for name in names:

@@ -65,7 +65,7 @@ def fetch_file(url: str, directory: Path) -> Fetched:
         FetchError: It cannot be had.
         InvalidRequestError: The URL is none.
     """
-    stem = posixpath.basename(unquote(urlsplit(url).path))
+    stem = posixpath.basename(unquote(_checked(url).path))
     name = stem if stem not in {"", ".", ".."} and "\0" not in stem else "file"
     response = _follow(url)
     try:

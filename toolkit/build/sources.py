@@ -224,7 +224,7 @@ def _names_in(root_fd: int, path: str) -> list[str]:
     except KernelCallError:  # no directory: nothing is in it
         return []
     try:
-        return sorted(os.listdir(dir_fd))  # noqa: PTH208 - of a descriptor
+        return sorted(os.listdir(dir_fd))  # noqa: PTH208 - a descriptor
     finally:
         os.close(dir_fd)
 
