@@ -22,6 +22,7 @@ from integration.leaks import Ledger, leaks_after
 from toolkit.bootstrap import bootstrap_image
 from toolkit.client import Client
 from toolkit.config import Instance
+from toolkit.testing import ContainerEngine
 from toolkit.vm.doctor import Host, examine, is_fit
 from toolkit.vm.engine_process import EngineProcess
 from toolkit.vm.first_container import FirstContainer
@@ -153,6 +154,17 @@ def warm_network(client: Client) -> None:
     client.containers.remove(container, force=True)
 
 
+@pytest.fixture(scope="session")
+def container_engine(engine_of_worker: Engine, testrun_uid: str) -> Iterator[ContainerEngine]:
+    """The plugin's engine is the worker's: ``run_container`` and its like use that."""
+    client = engine_of_worker.client
+    features = client.extensions.features()
+    engine = ContainerEngine(client, features=features, run_id=testrun_uid, source="worker")
+    engine.begin()
+    yield engine
+    engine.close()
+
+
 def clear(instance: Instance) -> None:
     """Take away an engine and all that it left; also what a run that was killed left."""
     EngineProcess(instance).stop()
@@ -162,8 +174,9 @@ def clear(instance: Instance) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_leaks(engine_of_worker: Engine) -> Iterator[None]:
+def _no_leaks(engine_of_worker: Engine, container_engine: ContainerEngine) -> Iterator[None]:
     """Fail a test that leaves something behind, in its teardown, and say what."""
+    del container_engine  # it is there before anything is counted
     engine = engine_of_worker
     engine.ensure()
     before = engine.ledger()

@@ -45,7 +45,8 @@ class ContainerImage:
 
     def __init__(self, engine: ContainerEngine) -> None:
         self._engine = engine
-        self._snapshots: list[Lease] = []
+        self._snapshots: dict[str, Lease] = {}
+        engine.on_close(self.release)
 
     def __call__(self, reference: str) -> str:
         """Have an image in the engine; pull it if it is not there, once for the whole run.
@@ -171,10 +172,9 @@ class ContainerImage:
         body = engine.body(image, command, options, {})
         key = _digest([engine.image_id(image), str(body), setup.__qualname__, _source(setup)])
         name = f"test-snapshot:{key}"
-        if not engine.is_toolkit and self._has(name):
+        if key in self._snapshots or (not engine.is_toolkit and self._has(name)):
             return name
-        lease = Lease.join(engine, f"snapshot {key}")
-        engine.on_close(lease.close)
+        lease = self._snapshots[key] = Lease.join(engine, f"snapshot {key}")
 
         def make() -> str:
             labels = lease.labels
@@ -189,6 +189,11 @@ class ContainerImage:
             return name
 
         return str(lease.value(make))
+
+    def release(self) -> None:
+        """Let go of the snapshots; they go with the last process that does."""
+        while self._snapshots:
+            self._snapshots.popitem()[1].close()
 
     def _has(self, reference: str) -> bool:
         try:
