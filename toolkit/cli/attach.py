@@ -240,7 +240,8 @@ def exec_(access: EngineAccess, container: str, arguments: tuple[str, ...], **op
     from toolkit.cli.run import exit_code_of  # noqa: PLC0415  # `run` imports this module
 
     try:
-        stream = client.execs.start(exec_id, has_tty=options["tty"])
+        size = terminal_size() if options["tty"] else None
+        stream = client.execs.start(exec_id, has_tty=options["tty"], size=size)
     except ApiError as error:
         report(error)
         return exit_code_of(error)

@@ -334,9 +334,13 @@ class Execs:
             raise StreamError("the engine made an exec session without an id")
         return str(document["Id"])
 
-    def start(self, exec_id: str, *, has_tty: bool) -> HijackedConnection:
-        """Start the program, connected to its streams."""
-        body = {"Detach": False, "Tty": has_tty}
+    def start(
+        self, exec_id: str, *, has_tty: bool, size: tuple[int, int] | None = None
+    ) -> HijackedConnection:
+        """Start the program, connected to its streams; *size*: its terminal's rows and columns."""
+        body: dict[str, Any] = {"Detach": False, "Tty": has_tty}
+        if size is not None:
+            body["ConsoleSize"] = list(size)
         return self._client.hijack(f"/exec/{quote(exec_id)}/start", document=body)
 
     def start_detached(self, exec_id: str, *, has_tty: bool = False) -> None:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from toolkit.network.host import HostNetworks
 
 PROXIES_DIR: Final = "proxies"
-_TRACES_NAME: Final = "network-used"  # in the run directory: it goes with a reboot, as rules do
+TRACES_NAME: Final = "network-used"  # in the run directory: it goes with a reboot, as rules do
 _RELEASE_SECONDS: Final = 15.0
 _SWEEP_SECONDS: Final = 1.0  # a namespace that has ended takes its links along in less
 
@@ -127,7 +127,7 @@ class Attachments:
         self._making = asyncio.Lock()
         self._opening = asyncio.Lock()
         self._proxies_dir = context.instance.run_dir / PROXIES_DIR
-        self._traces = context.instance.run_dir / _TRACES_NAME
+        self._traces = context.instance.run_dir / TRACES_NAME
         self._are_proxies_open = False
         self._held: dict[str, Attachment] = {}
         self._releases: set[asyncio.Task[None]] = set()

@@ -124,7 +124,9 @@ class Engine:
             create=self.create_container,
         )
         restart_by_policy(context)
-        ownership = Ownership(context, images=self._images, volumes=self._volumes)
+        ownership = Ownership(
+            context, images=self._images, networks=self._networks, volumes=self._volumes
+        )
         self._sessions_held = Sessions(ownership)
         self._sessions_held.expect_back(await ownership.owners())
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from toolkit.engine.container import Container
     from toolkit.engine.context import EngineContext
     from toolkit.engine.images import ImageUseCases
+    from toolkit.engine.networks import NetworkUseCases
     from toolkit.engine.volume_cases import VolumeUseCases
 
 SESSION_LABEL: Final = "toolkit.session"
@@ -50,9 +51,15 @@ class Ownership:
     """Finds and removes what carries a label."""
 
     def __init__(
-        self, context: EngineContext, *, images: ImageUseCases, volumes: VolumeUseCases
+        self,
+        context: EngineContext,
+        *,
+        images: ImageUseCases,
+        networks: NetworkUseCases,
+        volumes: VolumeUseCases,
     ) -> None:
         self._context = context
+        self._networks = networks
         self._images = images
         self._volumes = volumes
 
@@ -61,6 +68,7 @@ class Ownership:
         labels: list[Mapping[str, str]] = [
             container.record.spec.labels for container in self._context.index.newest_first()
         ]
+        labels += [network.spec.labels for network in self._context.networks.all()]
         labels += [volume.labels for volume in await self._volumes.list()]
         labels += [_image_labels(image.config) for image in await self._images.list()]
         return {(key, found[key]) for found in labels for key in _LABELS if key in found}
@@ -100,9 +108,14 @@ class Ownership:
         await asyncio.gather(
             *(self._remove_container(container, removed, at_once) for container in containers)
         )
+        for network in tuple(self._context.networks.all()):
+            if is_meant(network.spec.labels):
+                with suppress(ConflictError, NotFoundError):  # a kept container is on it
+                    await self._networks.remove(network.id)
+                    removed.networks.append(network.name)
         for volume in await self._volumes.list():
             if is_meant(volume.labels):
-                with suppress(ConflictError, NotFoundError):  # a kept container has it
+                with suppress(ConflictError, NotFoundError):  # as above, has it
                     await self._volumes.remove(volume.name)
                     removed.volumes.append(volume.name)
         for image in await self._images.list():

@@ -149,6 +149,6 @@ async def _ask(ask: _Question, timeout_seconds: float) -> Heard:
 
 def own_addresses(container: Container) -> list[Address]:
     """Return the addresses at which a container is reached; none if it is on no network."""
-    endpoints = getattr(container.record, "endpoints", {}).values()
+    endpoints = container.record.endpoints.values()
     texts = [text for end in endpoints for text in (end.ipv4, end.ipv6) if text]
     return [ip_address(text) for text in texts]

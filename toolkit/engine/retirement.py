@@ -11,7 +11,9 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from toolkit.engine.attachment import TRACES_NAME
 from toolkit.errors import ToolkitError
+from toolkit.network.sweep import sweep
 
 if TYPE_CHECKING:
     from toolkit.config import Instance
@@ -23,7 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 def clear_host(instance: Instance, parts: Parts) -> None:
-    """Remove the control group and what is volatile of an instance whose engine has closed."""
+    """Remove links, rules, control group and run files of an instance whose engine has closed."""
+    if (instance.run_dir / TRACES_NAME).exists():
+        try:
+            sweep(instance.name)
+        except ToolkitError as error:
+            _log.warning("links and rules stay: %s", error)
     try:
         parts.cgroups.cgroup(instance.cgroup_parent).remove()
     except ToolkitError as error:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from toolkit.testing.container import Container
 
 _REQUEST_SECONDS: Final = 2.0
+_EARLIER_SECONDS: Final = 0.05  # the engine gives up first: it knows who listens elsewhere
 _CONFLICT: Final = 409
 _LISTEN_STATE: Final = {"tcp": "0A", "udp": "07"}
 
@@ -44,9 +45,10 @@ class _KernelWatch(Watch):
         super().__init__(container)
         self._pending: PendingListener | None = None
         self._is_heard = False
+        engine_seconds = timeout_seconds - min(_EARLIER_SECONDS, timeout_seconds / 10)
         try:
             self._pending = container.engine.client.extensions.begin_listening(
-                container.id, port, protocol=protocol, timeout_seconds=timeout_seconds + 1
+                container.id, port, protocol=protocol, timeout_seconds=engine_seconds
             )
         except ApiError as error:
             if error.status != _CONFLICT:  # it has ended already: the wait for that tells
