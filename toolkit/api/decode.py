@@ -11,6 +11,7 @@ from typing import Final, Literal, cast
 
 from toolkit.api import schemas
 from toolkit.api.decode_mounts import read_mounts, read_volumes
+from toolkit.api.decode_network import network_name, read_endpoints, requested_mac
 from toolkit.api.decode_ports import read_exposed_ports, read_published_ports
 from toolkit.config import BACKEND_LABEL, BACKENDS
 from toolkit.engine.model import (
@@ -34,7 +35,6 @@ _DEFAULT_SHM_BYTES: Final = 64 * 1024 * 1024
 _OOM_SCORES: Final = range(-1000, 1001)
 _SHORTEST_CHECK_NS: Final = 1_000_000
 _CHECK_KINDS: Final = ("NONE", "CMD", "CMD-SHELL")
-_DEFAULT_NETWORKS: Final = frozenset({"", "default"})
 _IGNORED: Final = (
     "blkio_weight_device",
     "blkio_device_read_bps",
@@ -74,7 +74,8 @@ def container_spec(body: schemas.CreateBody) -> tuple[ContainerSpec, list[str]]:
         exposed_ports=read_exposed_ports(body.exposed_ports, host.port_bindings),
         volumes=read_volumes(body.volumes),
         network_disabled=bool(body.network_disabled),
-        mac_address=_mac_address(body),
+        mac_address=requested_mac(body.mac_address),
+        endpoints=read_endpoints(body.networking_config),
         on_build=tuple(body.on_build or ()),
         shell=_words(body.shell) or (),
         stop_signal=body.stop_signal or "",
@@ -83,7 +84,6 @@ def container_spec(body: schemas.CreateBody) -> tuple[ContainerSpec, list[str]]:
         limits=limits(host),
         host=_host_options(body, host),
     )
-    _check_networks(body, spec.host.network_mode)
     return spec, _warnings(host)
 
 
@@ -181,7 +181,7 @@ def _host_options(body: schemas.CreateBody, host: schemas.HostConfig) -> HostOpt
     if host.auto_remove and policy.name != "no":
         raise InvalidRequestError("can't create 'AutoRemove' container with restart policy")
     return HostOptions(
-        network_mode=_network_mode(host),
+        network_mode=network_name(host.network_mode),
         mounts=read_mounts(host.binds, host.mounts),
         volumes_from=tuple(host.volumes_from or ()),
         published_ports=read_published_ports(host.port_bindings),
@@ -226,31 +226,6 @@ def _words(value: schemas.Words) -> tuple[str, ...] | None:
     if value is None:
         return None
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _network_mode(host: schemas.HostConfig) -> str:
-    """Return the network's name; docker's ``default`` is the bridge."""
-    mode = host.network_mode or ""
-    return "bridge" if mode in _DEFAULT_NETWORKS else mode
-
-
-def _check_networks(body: schemas.CreateBody, network_mode: str) -> None:
-    """Refuse further networks at create: one is what this version connects."""
-    networking = body.networking_config
-    for name in (networking.endpoints_config if networking else None) or ():
-        wanted = "bridge" if name in _DEFAULT_NETWORKS else name
-        if wanted != network_mode:
-            raise InvalidRequestError(
-                f"network {name}: connecting to several networks at create is not available yet"
-            )
-
-
-def _mac_address(body: schemas.CreateBody) -> str:
-    """Return the address from where 1.44 puts it, or from where it was before."""
-    networking = body.networking_config
-    endpoints = (networking.endpoints_config if networking else None) or {}
-    addresses = [end.mac_address for end in endpoints.values() if end and end.mac_address]
-    return addresses[0] if addresses else body.mac_address or ""
 
 
 def _log_options(wire: schemas.LogConfig | None) -> dict[str, str]:

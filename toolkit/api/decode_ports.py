@@ -74,5 +74,9 @@ def _binding(wire: schemas.PortBinding) -> PortBinding:
             ipaddress.ip_address(host_ip)
         except ValueError:
             raise InvalidRequestError(f"invalid IP address: {host_ip}") from None
-    host_port = wire.host_port or "0"
-    return PortBinding(host_ip=host_ip, host_port=port_number(host_port, host_port))
+    first, dash, last = (wire.host_port or "0").partition("-")
+    low = port_number(first, wire.host_port or "")
+    high = port_number(last, wire.host_port or "") if dash else 0
+    if dash and not 0 < low <= high:
+        raise InvalidRequestError(f"invalid port: {wire.host_port}")
+    return PortBinding(host_ip=host_ip, host_port=low, last_host_port=high if high > low else 0)

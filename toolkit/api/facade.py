@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from toolkit.engine.model import (
         ContainerRecord,
         ContainerSpec,
+        EndpointSpec,
         ExecId,
         ExecSpec,
         Limits,
+        Network,
+        NetworkSpec,
         RestartPolicy,
     )
     from toolkit.engine.ownership import Removed
@@ -264,6 +267,33 @@ class Volumes(Protocol):
         """Remove those of a choice that nobody has; names and bytes."""
 
 
+class Networks(Protocol):
+    """The networks."""
+
+    async def list(self) -> Sequence[Network]:
+        """Return every network by name."""
+
+    async def inspect(self, reference: str) -> Network:
+        """Return the one of a name, an id, or the beginning of one."""
+
+    async def create(self, spec: NetworkSpec) -> tuple[Network, Sequence[str]]:
+        """Make one; also warnings."""
+
+    async def remove(self, reference: str) -> None:
+        """Remove one that nobody is on."""
+
+    async def connect(
+        self, reference: str, container_reference: str, spec: EndpointSpec | None
+    ) -> None:
+        """Give a container a seat on a network, at once if it runs."""
+
+    async def disconnect(self, reference: str, container_reference: str, *, force: bool) -> None:
+        """Take a container off a network."""
+
+    async def prune(self, chosen: Callable[[Network], bool]) -> Sequence[str]:
+        """Remove those of a choice that nobody is on; their names."""
+
+
 class Events(Protocol):
     """What happened."""
 
@@ -347,6 +377,10 @@ class EngineFacade(Protocol):
     @property
     def readiness(self) -> Readiness:
         """When a container is ready."""
+
+    @property
+    def networks(self) -> Networks:
+        """The networks."""
 
     async def create_container(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:
         """Make a container; also warnings."""

@@ -6,14 +6,17 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from toolkit.api.decode_ports import spread
 from toolkit.api.query import parse_time_ns
 from toolkit.api.render import shown_status
+from toolkit.api.render_network import network_names, ports_of_list
 from toolkit.engine.model import ContainerRecord
 from toolkit.errors import InvalidRequestError
 
 Test = Callable[[ContainerRecord], bool]
+_Subject = TypeVar("_Subject")
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,39 +41,68 @@ _MOST_PATTERN: Final = 256
 
 
 def container_test(
-    terms: FilterTerms, ancestors: Iterable[str]
+    terms: FilterTerms, ancestors: Iterable[str], network_ids: Mapping[str, str]
 ) -> Callable[[ContainerRecord], bool]:
     """Return a test for containers; ``before`` and ``since`` are the list's own matter.
 
     Args:
         terms: What was asked for.
         ancestors: Ids of the images that ``ancestor`` means.
+        network_ids: Of the networks that there are, by name.
     """
-    tests: list[Callable[[ContainerRecord], bool]] = []
-    wanted_images = frozenset(ancestors)
-    for key, values in terms.items():
-        test = _container_term(key, values, wanted_images)
-        if test is not None:
-            tests.append(test)
+    tests = [make(terms[key]) for key, make in _CONTAINER_TERMS.items() if key in terms]
+    if "ancestor" in terms:
+        tests.append(_ancestor_term(terms["ancestor"], frozenset(ancestors)))
+    if "network" in terms:
+        tests.append(_network_term(terms["network"], network_ids))
+    if terms.keys() & {"expose", "publish"}:
+        tests.append(_ports_term(terms.get("publish", ()), terms.get("expose", ())))
     return lambda record: all(test(record) for test in tests)
 
 
-def _container_term(
-    key: str, values: Sequence[str], ancestors: frozenset[str]
-) -> Callable[[ContainerRecord], bool] | None:
-    """Return the test for one key of container filters."""
-    if key == "ancestor":
-        return lambda record: record.image_id in ancestors or record.spec.image in values
-    make = _CONTAINER_TERMS.get(key)
-    return make(values) if make is not None else None
+def _ancestor_term(values: Sequence[str], ancestors: frozenset[str]) -> Test:
+    """Images are meant by what was typed, or by what is built on them."""
+    return lambda record: record.image_id in ancestors or record.spec.image in values
+
+
+def _network_term(values: Sequence[str], network_ids: Mapping[str, str]) -> Test:
+    """Networks are meant by name, id, or the beginning of one."""
+
+    def test(record: ContainerRecord) -> bool:
+        names = network_names(record)
+        ids = [network_ids[name] for name in names if name in network_ids]
+        return any(
+            value in names or any(found.startswith(value) for found in ids) for value in values
+        )
+
+    return test
+
+
+def _ports_term(published: Sequence[str], exposed: Sequence[str]) -> Test:
+    """Ports of running containers: published ones by the host's number, exposed by their own."""
+    outer = {port for value in published for port in spread(value)}
+    inner = {port for value in exposed for port in spread(value)}
+
+    def test(record: ContainerRecord) -> bool:
+        return any(
+            f"{port.get('PublicPort', 0)}/{port['Type']}" in outer
+            or f"{port['PrivatePort']}/{port['Type']}" in inner
+            for port in ports_of_list(record)
+        )
+
+    return test
 
 
 def _name_term(values: Sequence[str]) -> Test:
     """Names match as regular expressions, with the slash and without."""
-    patterns = [_pattern(value) for value in values]
-    return lambda record: any(
-        pattern.search(record.name) or pattern.search(f"/{record.name}") for pattern in patterns
-    )
+    bare = matches_pattern(values, "name", _name_of)
+    slashed = matches_pattern(values, "name", lambda record: f"/{_name_of(record)}")
+    return lambda record: bare(record) or slashed(record)
+
+
+def _name_of(record: ContainerRecord) -> str:
+    """Return a container's name."""
+    return record.name
 
 
 def _status_term(values: Sequence[str]) -> Test:
@@ -92,18 +124,6 @@ def _volume_term(values: Sequence[str]) -> Test:
     )
 
 
-def _expose_term(values: Sequence[str]) -> Test:
-    """Exposed ports."""
-    ports = {_full_port(value) for value in values}
-    return lambda record: not ports.isdisjoint(record.spec.exposed_ports)
-
-
-def _publish_term(values: Sequence[str]) -> Test:
-    """Ports that are published, by the container's number."""
-    ports = {_full_port(value) for value in values}
-    return lambda record: not ports.isdisjoint(record.spec.host.published_ports)
-
-
 def _health_term(values: Sequence[str]) -> Test:
     """Only the words are checked here: health is no part of a record."""
     if unknown := set(values) - _HEALTH:
@@ -115,13 +135,10 @@ _CONTAINER_TERMS: Final[dict[str, Callable[[Sequence[str]], Test]]] = {
     "name": _name_term,
     "id": lambda values: lambda record: any(record.id.startswith(value) for value in values),
     "label": lambda values: lambda record: has_labels(record.spec.labels, values),
-    "network": lambda values: lambda record: record.spec.host.network_mode in values,
     "is-task": lambda values: lambda _: "false" in values,
     "status": _status_term,
     "exited": _exited_term,
     "volume": _volume_term,
-    "expose": _expose_term,
-    "publish": _publish_term,
     "health": _health_term,
 }
 
@@ -133,6 +150,22 @@ def has_labels(labels: Mapping[str, str], wanted: Sequence[str]) -> bool:
         if key not in labels or (equals and labels[key] != value):
             return False
     return True
+
+
+def lets_labels_through(labels: Mapping[str, str], terms: FilterTerms) -> bool:
+    """Say whether the ``label`` and ``label!`` of a prune let something through."""
+    unwanted = terms.get("label!", ())
+    return has_labels(labels, terms.get("label", ())) and not any(
+        has_labels(labels, [text]) for text in unwanted
+    )
+
+
+def matches_pattern(
+    values: Sequence[str], name: str, text_of: Callable[[_Subject], str]
+) -> Callable[[_Subject], bool]:
+    """Return a test for things one of whose texts matches a regular expression of a filter."""
+    patterns = [_pattern(value, name) for value in values]
+    return lambda subject: any(pattern.search(text_of(subject)) for pattern in patterns)
 
 
 def event_test(terms: FilterTerms) -> Callable[[Event], bool]:
@@ -211,14 +244,14 @@ def until_ns(values: Sequence[str], now_ns: int) -> int | None:
     return min(parse_time_ns(value, name="until", now_ns=now_ns) for value in values)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    """Return a name filter's regular expression."""
+def _pattern(text: str, name: str) -> re.Pattern[str]:
+    """Return a filter's regular expression."""
     if len(text) > _MOST_PATTERN:
-        raise InvalidRequestError("invalid filter 'name': the pattern is too long")
+        raise InvalidRequestError(f"invalid filter '{name}': the pattern is too long")
     try:
         return re.compile(text)
     except re.error as error:
-        raise InvalidRequestError(f"invalid filter 'name={text}': {error}") from None
+        raise InvalidRequestError(f"invalid filter '{name}={text}': {error}") from None
 
 
 def _statuses(values: Sequence[str]) -> frozenset[str]:
@@ -235,8 +268,3 @@ def _code(text: str) -> int:
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= len("2147483647")):
         raise InvalidRequestError(f"invalid filter 'exited={text}'")
     return int(text)
-
-
-def _full_port(text: str) -> str:
-    """Return a port with its protocol."""
-    return text if "/" in text else f"{text}/tcp"

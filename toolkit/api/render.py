@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,7 @@ from toolkit.engine.files import ContainerFiles
 from toolkit.engine.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from toolkit.config import Instance
@@ -34,10 +34,15 @@ _ALIVE: Final = frozenset({State.RUNNING, State.PAUSED, State.RESTARTING})
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where an instance keeps what inspect documents point at."""
+    """Where an instance keeps what inspect documents point at.
+
+    Attributes:
+        network_ids: Of the networks that there are, by name.
+    """
 
     instance: Instance
     volume_dir: Callable[[str], Path]
+    network_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,7 @@ def list_entry(
         "State": shown_status(record.state),
         "Status": status_words(record.state, now, health),
         "HostConfig": {"NetworkMode": mode},
-        "NetworkSettings": {"Networks": endpoints(record, places.instance)},
+        "NetworkSettings": {"Networks": endpoints(record, places.network_ids)},
         "Mounts": [mount_point(mount, places) for mount in record.mounts],
     }
 
@@ -158,7 +163,7 @@ def inspect(
         "GraphDriver": {"Name": record.driver, "Data": None},
         "Mounts": [mount_point(mount, places) for mount in record.mounts],
         "Config": config_object(record.spec, record.id),
-        "NetworkSettings": network_settings(record, places.instance),
+        "NetworkSettings": network_settings(record, places.instance, places.network_ids),
     }
     if sizes is not None:
         document |= size_fields(sizes)
@@ -208,6 +213,8 @@ def config_object(spec: ContainerSpec, container_id: str) -> dict[str, Any]:
     }
     if spec.exposed_ports:
         config["ExposedPorts"] = dict.fromkeys(spec.exposed_ports, _NOTHING)
+    if spec.mac_address:
+        config["MacAddress"] = spec.mac_address
     if spec.network_disabled:
         config["NetworkDisabled"] = True
     if spec.stop_signal:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         HostOptions,
         Limits,
         Mount,
+        PortBinding,
         RestartPolicy,
         Ulimit,
     )
@@ -111,12 +112,20 @@ def port_bindings(host: HostOptions) -> dict[str, Any]:
         port: [
             {
                 "HostIp": binding.host_ip,
-                "HostPort": str(binding.host_port) if binding.host_port else "",
+                "HostPort": _host_port(binding),
             }
             for binding in bindings
         ]
         for port, bindings in host.published_ports.items()
     }
+
+
+def _host_port(binding: PortBinding) -> str:
+    """Return the port or the range of a binding; nothing where the engine chooses."""
+    if not binding.host_port:
+        return ""
+    last = f"-{binding.last_host_port}" if binding.last_host_port else ""
+    return f"{binding.host_port}{last}"
 
 
 def bind_text(mount: Mount) -> str:

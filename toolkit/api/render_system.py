@@ -52,7 +52,7 @@ def info_object(info: EngineInfo, listener_count: int) -> dict[str, Any]:
         "DockerRootDir": info.data_dir,
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["host", "null"],
+            "Network": ["bridge", "host", "null"],
             "Authorization": None,
             "Log": ["json-file"],
         },

@@ -8,7 +8,7 @@ leave out), unknown fields are ignored. What a value means is
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -221,16 +221,78 @@ class HostConfig(Resources, frozen=True):
     lxc_conf: list[LxcSetting] | None = None
 
 
-class EndpointSettings(Wire, frozen=True):
-    """One of ``NetworkingConfig.EndpointsConfig``."""
+class EndpointAddresses(Wire, frozen=True):
+    """``IPAMConfig`` of an endpoint."""
 
+    ipv4_address: Text = field(default=None, name="IPv4Address")
+    ipv6_address: Text = field(default=None, name="IPv6Address")
+    link_local_ips: Texts = field(default=None, name="LinkLocalIPs")
+
+
+class EndpointSettings(Wire, frozen=True):
+    """One of ``NetworkingConfig.EndpointsConfig``, and ``EndpointConfig`` of connect."""
+
+    ipam_config: EndpointAddresses | None = field(default=None, name="IPAMConfig")
+    links: Texts = None
+    aliases: Texts = None
     mac_address: Text = None
+    driver_opts: TextMap = None
 
 
 class NetworkingConfig(Wire, frozen=True):
     """``NetworkingConfig`` of create."""
 
     endpoints_config: dict[str, EndpointSettings | None] | None = None
+
+
+class Pool(Wire, frozen=True):
+    """One of ``IPAM.Config`` of a network."""
+
+    subnet: Text = None
+    ip_range: Text = field(default=None, name="IPRange")
+    gateway: Text = None
+    auxiliary_addresses: TextMap = None
+
+
+class AddressPlan(Wire, frozen=True):
+    """``IPAM`` of a network."""
+
+    driver: Text = None
+    options: TextMap = None
+    config: list[Pool | None] | None = None
+
+
+class ConfigFrom(Wire, frozen=True):
+    """``ConfigFrom`` of a network."""
+
+    network: Text = None
+
+
+class NetworkBody(Wire, frozen=True):
+    """The body of a network's create."""
+
+    name: Text = None
+    check_duplicate: Flag = None
+    driver: Text = None
+    scope: Text = None
+    enable_ipv4: Flag = field(default=None, name="EnableIPv4")
+    enable_ipv6: Flag = field(default=None, name="EnableIPv6")
+    ipam: AddressPlan | None = field(default=None, name="IPAM")
+    internal: Flag = None
+    attachable: Flag = None
+    ingress: Flag = None
+    config_only: Flag = None
+    config_from: ConfigFrom | None = None
+    options: TextMap = None
+    labels: TextMap = None
+
+
+class ConnectBody(Wire, frozen=True):
+    """The body of a network's connect and disconnect."""
+
+    container: Text = None
+    endpoint_config: EndpointSettings | None = None
+    force: Flag = None
 
 
 class CreateBody(Wire, frozen=True):
@@ -289,9 +351,17 @@ class ExecStartBody(Wire, frozen=True):
 
 
 _Body = TypeVar("_Body", bound=Wire)
+_BODIES: Final = (
+    ConnectBody,
+    CreateBody,
+    ExecBody,
+    ExecStartBody,
+    NetworkBody,
+    Resources,
+    VolumeBody,
+)
 _decoders: dict[type[Wire], msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind)
-    for kind in (CreateBody, ExecBody, ExecStartBody, Resources, VolumeBody)
+    kind: msgspec.json.Decoder(kind) for kind in _BODIES
 }
 
 

@@ -11,7 +11,7 @@ from toolkit.api.filters import (
     CONTAINER_FILTERS,
     PRUNE_FILTERS,
     container_test,
-    has_labels,
+    lets_labels_through,
     until_ns,
 )
 from toolkit.api.render import Places, Sizes, size_fields
@@ -40,10 +40,19 @@ _HIDDEN_WITHOUT_ALL = frozenset(
 _SHOWING_FILTERS = frozenset({"status", "exited", "since", "before"})
 
 
-def places_of(engine: EngineFacade) -> Places:
+async def places_of(engine: EngineFacade) -> Places:
     """Return where this engine keeps things."""
     volumes = VolumeDirectories(engine.instance.data_dir)
-    return Places(instance=engine.instance, volume_dir=volumes.data_dir)
+    return Places(
+        instance=engine.instance,
+        volume_dir=volumes.data_dir,
+        network_ids=await network_ids_of(engine),
+    )
+
+
+async def network_ids_of(engine: EngineFacade) -> dict[str, str]:
+    """Return the ids of the networks by name."""
+    return {network.name: network.id for network in await engine.networks.list()}
 
 
 async def create(engine: EngineFacade, request: Request) -> Response:
@@ -71,7 +80,7 @@ async def list_(engine: EngineFacade, request: Request) -> Response:
     if limit > 0:
         found = found[:limit]
     names = await _image_names(engine) if found else {}
-    now, places = render.now_utc(), places_of(engine)
+    now, places = render.now_utc(), await places_of(engine)
     entries = []
     for container in found:
         record = container.record
@@ -95,7 +104,8 @@ async def _chosen(engine: EngineFacade, terms: FilterTerms) -> list[Container]:
         found = found[_position(found, await engine.container(reference)) + 1 :]
     for reference in terms.get("since", ()):
         found = found[: _position(found, await engine.container(reference))]
-    test = container_test(terms, await _ancestors(engine, terms.get("ancestor", ())))
+    network_ids = await network_ids_of(engine) if "network" in terms else {}
+    test = container_test(terms, await _ancestors(engine, terms.get("ancestor", ())), network_ids)
     wanted = terms.get("health", ())
     return [
         container
@@ -163,7 +173,7 @@ async def inspect(engine: EngineFacade, request: Request) -> Response:
     return json_response(
         render.inspect(
             container.record,
-            places=places_of(engine),
+            places=await places_of(engine),
             exec_ids=list(container.exec_ids),
             sizes=sizes,
             health=container.health,
@@ -270,7 +280,7 @@ async def prune(engine: EngineFacade, request: Request) -> Response:
             continue
         if before is not None and record.created.timestamp() * 1e9 >= before:
             continue
-        if not _is_wanted(record.spec.labels, terms):
+        if not lets_labels_through(record.spec.labels, terms):
             continue
         rw_bytes = await container.rw_size_bytes()
         try:
@@ -280,11 +290,3 @@ async def prune(engine: EngineFacade, request: Request) -> Response:
         removed.append(record.id)
         freed += rw_bytes
     return json_response({"ContainersDeleted": removed, "SpaceReclaimed": freed})
-
-
-def _is_wanted(labels: dict[str, str], terms: FilterTerms) -> bool:
-    """Say whether the label filters of a prune let something through."""
-    unwanted = terms.get("label!", ())
-    return has_labels(labels, terms.get("label", ())) and not (
-        unwanted and any(has_labels(labels, [text]) for text in unwanted)
-    )

@@ -52,7 +52,7 @@ async def info(engine: EngineFacade, request: Request) -> Response:
 async def disk_usage(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /system/df``."""
     images = await engine.images.list()
-    now, places = render.now_utc(), places_of(engine)
+    now, places = render.now_utc(), await places_of(engine)
     containers = []
     for container in await engine.containers():
         record = container.record

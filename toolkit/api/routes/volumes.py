@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from toolkit.api import schemas
-from toolkit.api.filters import has_labels
+from toolkit.api.filters import has_labels, lets_labels_through
 from toolkit.api.render_volume import volume_object
 from toolkit.api.request import NO_CONTENT, Response, json_response
 from toolkit.errors import InvalidRequestError
@@ -79,12 +79,7 @@ async def prune(engine: EngineFacade, request: Request) -> Response:
     every = bool(_TRUE.intersection(texts)) or request.version < _ALL_UNLESS_SAID
 
     def is_chosen(volume: Volume) -> bool:
-        unwanted = terms.get("label!", ())
-        return (
-            (every or volume.is_anonymous)
-            and has_labels(volume.labels, terms.get("label", ()))
-            and not any(has_labels(volume.labels, [text]) for text in unwanted)
-        )
+        return (every or volume.is_anonymous) and lets_labels_through(volume.labels, terms)
 
     removed, freed = await engine.volumes.prune(is_chosen)
     return json_response({"VolumesDeleted": list(removed), "SpaceReclaimed": freed})
