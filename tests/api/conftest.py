@@ -9,6 +9,7 @@ import os
 import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -33,8 +34,13 @@ from toolkit.engine.model import (
     ContainerState,
     ExecId,
     ExecSpec,
+    Network,
+    NetworkId,
+    NetworkRecord,
+    NetworkSpec,
     State,
 )
+from toolkit.engine.network_index import NetworkIndex, is_predefined
 from toolkit.engine.ownership import Removed
 from toolkit.engine.readiness import Heard
 from toolkit.engine.tree import PathStat
@@ -45,6 +51,7 @@ from toolkit.errors import (
     ExecNotFoundError,
     ImageNotFoundError,
     InvalidRequestError,
+    NetworkInUseError,
     NotModifiedError,
 )
 from toolkit.images.image import Image, ImageId
@@ -66,6 +73,7 @@ if TYPE_CHECKING:
     from toolkit.engine.commit import CommitOptions
     from toolkit.engine.health import Health
     from toolkit.engine.logs import LogSelection
+    from toolkit.engine.model import AttachedContainer, EndpointSpec
     from toolkit.engine.tree import CopyOptions
     from toolkit.engine.waiters import WaitResult
     from toolkit.runtime.protocol import AttachClient
@@ -403,6 +411,54 @@ class FakeReadiness:
         return answer()
 
 
+class FakeNetworks:
+    """The predefined networks and those that a test makes; what is asked is remembered."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._index = NetworkIndex(instance.name)
+        self.attached: dict[str, tuple[AttachedContainer, ...]] = {}
+        self.calls: list[tuple[Any, ...]] = []
+
+    def _network(self, record: NetworkRecord) -> Network:
+        return Network(
+            id=record.id, name=record.name, driver=record.spec.driver, created=record.created,
+            internal=record.spec.internal, ipv6=record.spec.ipv6,
+            attachable=record.spec.attachable, subnets=record.spec.pools,
+            options=record.spec.options, labels=record.spec.labels,
+            endpoints=self.attached.get(record.name, ()),
+        )  # fmt: skip
+
+    async def list(self) -> list[Network]:
+        return [self._network(record) for record in self._index.all()]
+
+    async def inspect(self, reference: str) -> Network:
+        return self._network(self._index.find(reference))
+
+    async def create(self, spec: NetworkSpec) -> tuple[Network, list[str]]:
+        self._index.check_free(spec.name)
+        network_id = NetworkId(sha256(spec.name.encode()).hexdigest())
+        self._index.put(NetworkRecord(id=network_id, created=CREATED, spec=spec))
+        return await self.inspect(spec.name), []
+
+    async def remove(self, reference: str) -> None:
+        network = await self.inspect(reference)
+        if network.endpoints:
+            raise NetworkInUseError(network.name, network.id)
+        self._index.drop(network.id)
+
+    async def connect(self, reference: str, container: str, spec: EndpointSpec | None) -> None:
+        self.calls.append(("connect", (await self.inspect(reference)).name, container, spec))
+
+    async def disconnect(self, reference: str, container: str, *, force: bool) -> None:
+        self.calls.append(("disconnect", (await self.inspect(reference)).name, container, force))
+
+    async def prune(self, chosen: Callable[[Network], bool]) -> Sequence[str]:
+        gone = [net for net in await self.list() if not is_predefined(net.name) and chosen(net)]
+        for network in gone:
+            self._index.drop(network.id)
+        return [network.name for network in gone]
+
+
 class FakeEngine:
     """An engine of the facade's shape."""
 
@@ -415,6 +471,8 @@ class FakeEngine:
         self.volumes = FakeVolumes(data_dir)
         self.sessions = FakeSessions()
         self.readiness = FakeReadiness()
+
+        self.networks = FakeNetworks(self.instance)
         self.made: list[tuple[ContainerSpec, str]] = []
         self.all: list[FakeContainer] = []
         self.execs: dict[str, FakeExec] = {}

@@ -99,12 +99,6 @@ def test_one_text_is_a_list_of_one_word() -> None:
     assert (spec.command, spec.entrypoint, spec.host.cap_add) == (("echo",), ("sh",), ("ALL",))
 
 
-def test_the_address_of_an_endpoint_goes_before_the_old_field() -> None:
-    ends = {"EndpointsConfig": {"default": {"MacAddress": "02:42:ac:11:00:02"}}}
-    assert decoded(NetworkingConfig=ends).mac_address == "02:42:ac:11:00:02"
-    assert decoded(MacAddress="02:42:ac:11:00:03").mac_address == "02:42:ac:11:00:03"
-
-
 @pytest.mark.parametrize(
     ("host", "words"),
     [

@@ -75,7 +75,7 @@ def container_spec(body: schemas.CreateBody) -> tuple[ContainerSpec, list[str]]:
         volumes=read_volumes(body.volumes),
         network_disabled=bool(body.network_disabled),
         mac_address=requested_mac(body.mac_address),
-        endpoints=read_endpoints(body.networking_config),
+        endpoints=read_endpoints(body.networking_config, host.network_mode),
         on_build=tuple(body.on_build or ()),
         shell=_words(body.shell) or (),
         stop_signal=body.stop_signal or "",

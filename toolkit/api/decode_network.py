@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From docker's bodies about networks to the engine's values: forms only, rules are the engine's."""
+"""From docker's bodies about networks to the engine's values: forms only."""
 
 from __future__ import annotations
 
@@ -27,10 +27,20 @@ def network_name(mode: str | None) -> str:
     return "bridge" if name in _DEFAULT_NETWORKS else name
 
 
-def read_endpoints(networking: schemas.NetworkingConfig | None) -> dict[str, EndpointSpec]:
-    """Return what create asks for of each network, by its name."""
-    wire = (networking.endpoints_config if networking else None) or {}
-    return {network_name(name): endpoint_spec(settings) for name, settings in wire.items()}
+def read_endpoints(
+    networking: schemas.NetworkingConfig | None, mode: str | None
+) -> dict[str, EndpointSpec]:
+    """Return what create asks for of each network, by its name.
+
+    Clients name the network of the mode, or ``default``, also where they ask for nothing of it.
+    """
+    wishes = {}
+    for name, settings in ((networking.endpoints_config if networking else None) or {}).items():
+        wish = endpoint_spec(settings)
+        is_implied = name in _DEFAULT_NETWORKS or network_name(name) == network_name(mode)
+        if wish != EndpointSpec() or not is_implied:
+            wishes[network_name(name)] = wish
+    return wishes
 
 
 def endpoint_spec(wire: schemas.EndpointSettings | None) -> EndpointSpec:

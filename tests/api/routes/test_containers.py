@@ -13,12 +13,15 @@ import pytest
 from toolkit.engine.model import (
     ContainerSpec,
     ContainerState,
+    EndpointSpec,
     HostOptions,
     Limits,
     Mount,
+    PublishedPort,
     RestartPolicy,
     State,
 )
+from toolkit.engine.network_index import predefined_id
 from toolkit.errors import (
     CommandNotFoundError,
     ConflictError,
@@ -159,9 +162,16 @@ def test_an_image_whose_name_moved_on_is_shown_by_its_id(
         ({"label": ["a", "b"]}, {2}),
         ({"ancestor": ["busybox"]}, {1, 2, 3}),
         ({"ancestor": ["nosuch"]}, set()),
-        ({"network": ["none"]}, {1, 2, 3}),
+        ({"network": ["none"]}, {1, 3}),
+        ({"network": ["lan", "nosuch"]}, {2}),
+        ({"network": [predefined_id("toolkit", "bridge")[:12]]}, {2}),
         ({"volume": ["/v"]}, {2}),
         ({"expose": ["80"]}, {2}),
+        ({"expose": ["70-90/tcp"]}, {2}),
+        ({"expose": ["80/udp"]}, set()),
+        ({"publish": ["8080"]}, {2}),
+        ({"publish": ["80"]}, set()),
+        ({"publish": ["81"], "expose": ["80"]}, {2}),
         ({"before": ["name3"]}, {1, 2}),
         ({"since": ["name1"]}, {2, 3}),
         ({"health": ["none"]}, {1, 2, 3}),
@@ -173,7 +183,17 @@ def test_filters_choose_containers(
 ) -> None:
     add_container(spec=ContainerSpec(image="busybox", labels={"a": "1"}))
     add_container(
-        spec=ContainerSpec(image="busybox", labels={"a": "2", "b": ""}, exposed_ports=("80/tcp",)),
+        state=ContainerState(status=State.RUNNING, pid=9),
+        spec=ContainerSpec(
+            image="busybox",
+            labels={"a": "2", "b": ""},
+            exposed_ports=("80/tcp",),
+            host=HostOptions(network_mode="bridge"),
+            endpoints={"lan": EndpointSpec()},
+        ),
+        ports=(
+            PublishedPort(container_port=80, protocol="tcp", host_ip="127.0.0.1", host_port=8080),
+        ),
         mounts=(Mount(kind="volume", source="x", target="/v"),),
     )
     add_container(state=ContainerState(status=State.EXITED, exit_code=7))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine itself over the API, networks and volumes."""
+"""The engine itself over the API."""
 
 from __future__ import annotations
 
@@ -59,39 +59,10 @@ def test_disk_usage_is_counted(api: Any, add_container: Any) -> None:
     assert document["Containers"][0]["SizeRw"] == 24
 
 
-def test_the_networks_are_those_that_need_nothing(api: Any) -> None:
-    networks = {network["Name"]: network for network in api("GET", "/networks").json}
-    assert {name: network["Driver"] for name, network in networks.items()} == {
-        "host": "host",
-        "none": "null",
-    }
-    found = networks["none"]
-    assert found["Created"] == "0001-01-01T00:00:00Z"
-    for name in ("none", found["Id"], found["Id"][:12]):
-        assert api("GET", f"/networks/{name}").json["Name"] == "none"
-
-
-@pytest.mark.parametrize(
-    ("target", "count"),
-    [
-        ("/networks?filters=%7B%22name%22%3A%5B%22none%22%5D%7D", 1),
-        ("/networks?filters=%7B%22driver%22%3A%7B%22host%22%3Atrue%7D%7D", 1),
-        ("/networks?filters=%7B%22type%22%3A%5B%22custom%22%5D%7D", 0),
-    ],
-)
-def test_networks_are_filtered(api: Any, target: str, count: int) -> None:
-    assert len(api("GET", target).json) == count
-
-
-def test_an_unknown_network_is_404(api: Any) -> None:
-    answer = api("GET", "/networks/bridge")
-    assert (answer.status, answer.json) == (404, {"message": "network bridge not found"})
-
-
 @pytest.mark.parametrize(
     ("method", "target"),
     [
-        ("POST", "/networks/create"),
+        ("GET", "/containers/x/attach/ws"),
     ],
 )
 def test_what_is_not_there_yet_says_so(api: Any, method: str, target: str) -> None:
