@@ -38,7 +38,7 @@ def test_ps_is_aligned_and_cut_as_dockers(toolkit: CommandLine, stub: StubEngine
     assert header.split("   ")[0] == "CONTAINER ID"
     assert row == (
         '0123456789ab   busybox   "sh -c \'sleep 100000…"   2 minutes ago   Up 2 minutes   '
-        "10.0.0.1:8080->80/tcp, 443/tcp   web"
+        "443/tcp, 10.0.0.1:8080->80/tcp   web"
     )
     assert header.index("NAMES") == row.index("web")
 
@@ -110,11 +110,3 @@ def test_top_is_a_table(toolkit: CommandLine, stub: StubEngine) -> None:
     stub.on("GET /containers/x/top", says(200, document))
     assert toolkit("top", "x", "-o", "pid").out == f"{'PID':<20}CMD\n{'1':<20}sh\n"
     assert stub.lines == ["GET /containers/x/top?ps_args=-o%20pid"]
-
-
-def test_ports_are_listed_and_looked_up(toolkit: CommandLine, stub: StubEngine) -> None:
-    ports = {"80/tcp": [{"HostIp": "10.0.0.1", "HostPort": "8080"}], "81/tcp": None}
-    stub.on("GET /containers/x/json", says(200, {"NetworkSettings": {"Ports": ports}}))
-    assert toolkit("port", "x").out == "80/tcp -> 10.0.0.1:8080\n"
-    assert toolkit("port", "x", "80").out == "10.0.0.1:8080\n"
-    assert toolkit("port", "x", "81").exit_code == 1

@@ -58,6 +58,11 @@ def test_the_streams_that_are_attached(
         (["-P"], "PublishAllPorts", True),
         (["--network", "host"], "NetworkMode", "host"),
         (["--net=none"], "NetworkMode", "none"),
+        (["--network", "lan", "--network", "wan"], "NetworkMode", "lan"),
+        (["--dns-opt", "ndots:1", "--dns-option", "rotate"], "DnsOptions", ["ndots:1", "rotate"]),
+        (["--dns", "9.9.9.9"], "Dns", ["9.9.9.9"]),
+        (["--dns-search", "."], "DnsSearch", ["."]),
+        (["--link", "db:store"], "Links", ["db:store"]),
         ([], "NetworkMode", "default"),
         (["--cap-add", "SYS_ADMIN", "--cap-add=NET_RAW"], "CapAdd", ["SYS_ADMIN", "NET_RAW"]),
         (["--cap-drop", "ALL"], "CapDrop", ["ALL"]),
@@ -108,9 +113,13 @@ def test_flags_of_the_host_configuration(
         (["--stop-signal", "INT"], "StopSignal", "INT"),
         (["--stop-timeout", "3"], "StopTimeout", 3),
         (
-            ["--network-alias", "a"],
+            ["--net", "lan", "--net-alias", "a", "--ip", "10.1.0.5"],
             "NetworkingConfig",
-            {"EndpointsConfig": {"default": {"Aliases": ["a"]}}},
+            {
+                "EndpointsConfig": {
+                    "lan": {"Aliases": ["a"], "IPAMConfig": {"IPv4Address": "10.1.0.5"}}
+                }
+            },
         ),
     ],
 )

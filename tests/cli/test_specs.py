@@ -47,85 +47,6 @@ def test_a_source_that_begins_with_a_dot_is_a_path_here(
     assert specs.parse_volumes(["./a:/b"]) == ({}, [f"{tmp_path}/a:/b"])
 
 
-def test_links_are_kept_in_order() -> None:
-    """RT-076, API-080."""
-    assert [specs.parse_link(text) for text in ("a:b", "c:d")] == ["a:b", "c:d"]
-
-
-@pytest.mark.parametrize("text", ["a", "", ":b", "a:", "a:b:c"])
-def test_bad_links_are_refused(text: str) -> None:
-    """RT-076, API-080."""
-    with pytest.raises(InvalidRequestError, match="name:alias"):
-        specs.parse_link(text)
-
-
-@pytest.mark.parametrize("text", ["1.2.3.4", "127.0.0.1", "::1"])
-def test_addresses_are_returned_as_they_stand(text: str) -> None:
-    """RT-079, API-085."""
-    assert specs.parse_address("dns", text) == text
-
-
-@pytest.mark.parametrize("text", ["127", "random invalid string", "", "1.2.3.4.5"])
-def test_bad_addresses_are_refused(text: str) -> None:
-    """RT-079, API-085."""
-    with pytest.raises(InvalidRequestError, match="not an IP address"):
-        specs.parse_address("dns", text)
-
-
-@pytest.mark.parametrize(
-    ("text", "port", "address", "host_port"),
-    [
-        ("80", "80/tcp", "", ""),
-        ("8080:80", "80/tcp", "", "8080"),
-        (":80", "80/tcp", "", ""),
-        ("192.168.1.100::80", "80/tcp", "192.168.1.100", ""),
-        ("192.168.1.100:8080:80", "80/tcp", "192.168.1.100", "8080"),
-        ("192.168.1.100::6000/udp", "6000/udp", "192.168.1.100", ""),
-        ("[::1]:53:53/udp", "53/udp", "::1", "53"),
-        ("8000-8010:80", "80/tcp", "", "8000-8010"),
-    ],
-)
-def test_ports_are_parsed(text: str, port: str, address: str, host_port: str) -> None:
-    """RT-089, RT-090, RT-091, RT-092, API-122."""
-    ports, bindings = specs.parse_ports([text], [])
-    assert ports == {port: {}}
-    assert bindings == {port: [{"HostIp": address, "HostPort": host_port}]}
-
-
-def test_a_range_of_ports_goes_pairwise() -> None:
-    _, bindings = specs.parse_ports(["8000-8001:90-91"], [])
-    assert [(port, one[0]["HostPort"]) for port, one in bindings.items()] == [
-        ("90/tcp", "8000"),
-        ("91/tcp", "8001"),
-    ]
-
-
-def test_a_port_published_twice_keeps_both_bindings() -> None:
-    _, bindings = specs.parse_ports(["1:80", "2:80"], ["81"])
-    assert [one["HostPort"] for one in bindings["80/tcp"]] == ["1", "2"]
-
-
-def test_exposed_ports_have_their_protocol_behind() -> None:
-    assert specs.parse_ports([], ["80/udp", "90-91"])[0] == {
-        "80/udp": {},
-        "90/tcp": {},
-        "91/tcp": {},
-    }
-
-
-@pytest.mark.parametrize(
-    "text", ["", "x", "1:2:3:4", "65536", "80/xyz", "1-2:1-3", "9-8", "host:1:2", "-1"]
-)
-def test_bad_ports_are_refused(text: str) -> None:
-    with pytest.raises(InvalidRequestError, match="invalid port"):
-        specs.parse_ports([text], [])
-
-
-def test_an_exposed_port_with_a_host_port_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="--expose"):
-        specs.parse_ports([], ["80:80"])
-
-
 def test_a_bare_name_takes_the_callers_value_or_is_sent_bare() -> None:
     environ = {"HERE": "1"}
     assert specs.parse_environment(["A=b", "E=", "HERE", "GONE"], [], environ) == [
@@ -213,13 +134,6 @@ def test_pairs_are_trimmed() -> None:
         assert specs.parse_pairs("lxc-conf", [text]) == {"lxc.utsname": "docker"}
     with pytest.raises(InvalidRequestError, match="key=value"):
         specs.parse_pairs("lxc-conf", ["x"])
-
-
-def test_extra_hosts_take_both_signs() -> None:
-    assert specs.parse_extra_host("a:1.2.3.4") == specs.parse_extra_host("a=1.2.3.4") == "a:1.2.3.4"
-    assert specs.parse_extra_host("h:host-gateway") == "h:host-gateway"
-    with pytest.raises(InvalidRequestError, match="--add-host"):
-        specs.parse_extra_host("a:b")
 
 
 def test_every_key_of_a_mount_is_understood() -> None:

@@ -11,7 +11,7 @@ from typing import Final, Literal, cast
 
 from toolkit.api import schemas
 from toolkit.api.decode_mounts import read_mounts, read_volumes
-from toolkit.api.decode_network import network_name, read_endpoints, requested_mac
+from toolkit.api.decode_network import network_name, read_endpoints
 from toolkit.api.decode_ports import read_exposed_ports, read_published_ports
 from toolkit.config import BACKEND_LABEL, BACKENDS
 from toolkit.engine.model import (
@@ -74,7 +74,7 @@ def container_spec(body: schemas.CreateBody) -> tuple[ContainerSpec, list[str]]:
         exposed_ports=read_exposed_ports(body.exposed_ports, host.port_bindings),
         volumes=read_volumes(body.volumes),
         network_disabled=bool(body.network_disabled),
-        mac_address=requested_mac(body.mac_address),
+        mac_address=body.mac_address or "",
         endpoints=read_endpoints(body.networking_config, host.network_mode),
         on_build=tuple(body.on_build or ()),
         shell=_words(body.shell) or (),

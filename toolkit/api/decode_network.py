@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From docker's bodies about networks to the engine's values: forms only."""
+"""From docker's bodies about networks to the engine's values: forms only.
+
+Addresses and names go on as they came: the rules are the engine's.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.model import EndpointSpec, NetworkSpec, PoolSpec
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from toolkit.api import schemas
 
 _DEFAULT_NETWORKS: Final = frozenset({"", "default"})
-_MAC: Final = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}", re.ASCII)
-_MULTICAST_BIT: Final = 1
 _SHOWN: Final = 80
 _DEFAULT_DRIVERS: Final = frozenset({"", "default"})
 _LOCAL_SCOPES: Final = frozenset({"", "local"})
@@ -47,7 +46,7 @@ def endpoint_spec(wire: schemas.EndpointSettings | None) -> EndpointSpec:
     """Return what is asked for of one network.
 
     Raises:
-        InvalidRequestError: An address is none.
+        InvalidRequestError: It asks for what the kernel alone decides.
     """
     if wire is None:
         return EndpointSpec()
@@ -56,42 +55,12 @@ def endpoint_spec(wire: schemas.EndpointSettings | None) -> EndpointSpec:
         raise InvalidRequestError("link-local addresses cannot be chosen: the kernel makes them")
     return EndpointSpec(
         aliases=tuple(wire.aliases or ()),
-        ipv4=_address((addresses.ipv4_address if addresses else "") or "", version=4),
-        ipv6=_address((addresses.ipv6_address if addresses else "") or "", version=6),
-        mac=requested_mac(wire.mac_address),
+        ipv4=(addresses.ipv4_address if addresses else "") or "",
+        ipv6=(addresses.ipv6_address if addresses else "") or "",
+        mac=wire.mac_address or "",
         links=tuple(wire.links or ()),
         driver_options=wire.driver_opts or {},
     )
-
-
-def _address(text: str, *, version: int) -> str:
-    """Return an address of one family, in its one form; empty stays empty."""
-    if not text:
-        return ""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        address = None
-    if address is None or address.version != version or "%" in text:
-        raise InvalidRequestError(f"invalid IPv{version} address: {text[:_SHOWN]}")
-    return str(address)
-
-
-def requested_mac(text: str | None) -> str:
-    """Return a hardware address in the kernel's form; empty stays empty.
-
-    Raises:
-        InvalidRequestError: It is none that one container can have.
-    """
-    mac = (text or "").lower()
-    if not mac:
-        return ""
-    if not _MAC.fullmatch(mac):
-        raise InvalidRequestError(f"invalid MAC address: {mac[:_SHOWN]}")
-    mac = mac.replace("-", ":")
-    if int(mac[:2], 16) & _MULTICAST_BIT or mac == "00:00:00:00:00:00":
-        raise InvalidRequestError(f"invalid MAC address: {mac}: it is not one container's")
-    return mac
 
 
 def network_spec(body: schemas.NetworkBody) -> NetworkSpec:

@@ -12,12 +12,12 @@ from toolkit.cli.access import EngineAccess, pass_access
 from toolkit.cli.command import command, repeated, switch
 from toolkit.cli.moments import ago, local_time, parse_moment
 from toolkit.cli.output import escape, say, table
+from toolkit.cli.ports import port_words
 from toolkit.cli.session import write_all
 from toolkit.cli.specs import parse_pairs
 from toolkit.cli.template import Template
 from toolkit.cli.units import human_size
 from toolkit.client.frames import STDERR
-from toolkit.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,7 +114,7 @@ def container_row(document: Mapping[str, Any], *, is_cut: bool) -> dict[str, str
             str(mount.get("Name") or mount.get("Source", ""))
             for mount in document.get("Mounts") or []
         ),
-        "Networks": ",".join((document.get("NetworkSettings") or {}).get("Networks") or {}),
+        "Networks": ",".join(sorted((document.get("NetworkSettings") or {}).get("Networks") or {})),
         "Size": _size_words(document),
     }
 
@@ -123,22 +123,6 @@ def _size_words(document: Mapping[str, Any]) -> str:
     own = human_size(document.get("SizeRw", 0), 3)
     whole = document.get("SizeRootFs", 0)
     return f"{own} (virtual {human_size(whole, 3)})" if whole else own
-
-
-def port_words(ports: Iterable[Mapping[str, Any]]) -> str:
-    """Return ports as ``0.0.0.0:8080->80/tcp``, sorted by number."""
-    ordered = sorted(ports, key=lambda one: (one["PrivatePort"], one.get("Type", "tcp")))
-    return ", ".join(
-        f"{_address(one)}:{one['PublicPort']}->{one['PrivatePort']}/{one.get('Type', 'tcp')}"
-        if one.get("PublicPort")
-        else f"{one['PrivatePort']}/{one.get('Type', 'tcp')}"
-        for one in ordered
-    )
-
-
-def _address(port: Mapping[str, Any]) -> str:
-    address = str(port.get("IP", ""))
-    return f"[{address}]" if ":" in address else address
 
 
 @command("logs")
@@ -173,27 +157,3 @@ def top(access: EngineAccess, container: str, arguments: tuple[str, ...]) -> Non
     """Show the processes of a container."""
     document = access.client.containers.top(container, ps_arguments=" ".join(arguments))
     say(table(document["Titles"], document["Processes"] or [], min_width=_TOP_WIDTH))
-
-
-@command("port")
-@click.argument("container")
-@click.argument("private_port", default="", metavar="[PORT[/PROTOCOL]]")
-@pass_access
-def port(access: EngineAccess, container: str, private_port: str) -> None:
-    """Show where the ports of a container are published."""
-    document = access.client.containers.inspect(container)
-    ports: dict[str, Any] = (document.get("NetworkSettings") or {}).get("Ports") or {}
-    if not private_port:
-        for name, bindings in ports.items():
-            for binding in bindings or []:
-                say(escape(f"{name} -> {_binding(binding)}"))
-        return
-    wanted = private_port if "/" in private_port else f"{private_port}/tcp"
-    if not ports.get(wanted):
-        raise NotFoundError(f"No public port '{wanted}' published for {container}")
-    for binding in ports[wanted]:
-        say(escape(_binding(binding)))
-
-
-def _binding(binding: Mapping[str, str]) -> str:
-    return f"{_address({'IP': binding['HostIp']})}:{binding['HostPort']}"

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from toolkit.cli import specs
+from toolkit.cli import network_specs, specs
 from toolkit.cli.health_options import read_health
 from toolkit.cli.security_options import read_security_options
 from toolkit.cli.units import parse_cpus, parse_memory
-from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +99,7 @@ def create_body(
     """
     attached = attached_streams(options)
     volumes, binds = specs.parse_volumes(options["volume"])
-    ports, bindings = specs.parse_ports(options["publish"], options["expose"])
+    ports, bindings = network_specs.parse_ports(options["publish"], options["expose"])
     body: dict[str, Any] = {
         "Image": image,
         "AttachStdin": attached.stdin,
@@ -126,7 +125,7 @@ def create_body(
     if console and options["tty"]:
         body["HostConfig"]["ConsoleSize"] = list(console)
     _copy_given(_CONFIG_TEXTS, options, body)
-    _set_endpoint(body, options)
+    _set_networks(body, options)
     return body
 
 
@@ -147,7 +146,6 @@ def _host_config(
     host: dict[str, Any] = {
         "Binds": binds or None,
         "PortBindings": bindings,
-        "NetworkMode": options["network"] or "default",
         "RestartPolicy": specs.parse_restart_policy(options["restart"]),
         "LogConfig": {
             "Type": options["log_driver"],
@@ -171,9 +169,9 @@ def _parsed_lists(options: Mapping[str, Any]) -> dict[str, Any]:
     lxc_conf = specs.parse_pairs("lxc-conf", options["lxc_conf"])
     parsed: dict[str, Any] = {
         "Devices": [specs.parse_device(text) for text in options["device"]],
-        "Dns": [specs.parse_address("dns", text) for text in options["dns"]],
-        "ExtraHosts": [specs.parse_extra_host(text) for text in options["add_host"]],
-        "Links": [specs.parse_link(text) for text in options["link"]],
+        "Dns": [network_specs.parse_address("dns", text) for text in options["dns"]],
+        "ExtraHosts": [network_specs.parse_extra_host(text) for text in options["add_host"]],
+        "Links": [network_specs.parse_link(text) for text in options["link"]],
         "LxcConf": [{"Key": key, "Value": value} for key, value in lxc_conf.items()],
         "Mounts": [specs.parse_mount(text) for text in options["mount"]],
         "Sysctls": specs.parse_pairs("sysctl", options["sysctl"]),
@@ -195,15 +193,10 @@ def _memory(options: Mapping[str, Any]) -> dict[str, int]:
     return host
 
 
-def _set_endpoint(body: dict[str, Any], options: Mapping[str, Any]) -> None:
-    endpoint: dict[str, Any] = {}
-    if options["network_alias"]:
-        endpoint["Aliases"] = list(options["network_alias"])
-    if options["mac_address"]:
-        endpoint["MacAddress"] = body["MacAddress"] = options["mac_address"]
-    if not endpoint:
-        return
-    network = body["HostConfig"]["NetworkMode"]
-    if network in {"host", "none"} or network.startswith("container:"):
-        raise InvalidRequestError(f"an alias or address needs a network; {network!r} has none")
-    body["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint}}
+def _set_networks(body: dict[str, Any], options: Mapping[str, Any]) -> None:
+    mode, endpoints = network_specs.parse_networks(options["network"], options)
+    body["HostConfig"]["NetworkMode"] = mode
+    if endpoints:
+        body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
+    if mac_address := endpoints.get(mode, {}).get("MacAddress"):
+        body["MacAddress"] = mac_address

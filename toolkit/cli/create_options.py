@@ -24,6 +24,8 @@ _TEXTS: Final = (
     ("--health-start-interval", "Time between two checks in the start period."),
     ("--health-start-period", "Failures this soon after the start do not count."),
     ("--health-timeout", "Longest time that a check may take."),
+    ("--ip", "IPv4 address on the network."),
+    ("--ip6", "IPv6 address on the network."),
     ("--ipc", "IPC mode."),
     ("--log-driver", "Logging driver."),
     ("--mac-address", "MAC address."),
@@ -61,22 +63,26 @@ _LISTS: Final = (
     ("--cap-drop", "Drop a capability."),
     ("--device", "Give a device of the host."),
     ("--dns", "Name server."),
-    ("--dns-option", "Resolver option."),
     ("--dns-search", "Search domain."),
     ("--env-file", "File of environment variables."),
     ("--expose", "Port to expose."),
     ("--group-add", "Further group of the program."),
     ("--label-file", "File of labels."),
     ("--link", "Link to a container, name:alias."),
+    ("--link-local-ip", "Link-local address on the network."),
     ("--log-opt", "Option of the logging driver."),
     ("--lxc-conf", "Raw LXC setting, key=value."),
     ("--mount", "Mount, as type=bind,source=...,target=..."),
-    ("--network-alias", "Further name on the network."),
     ("--security-opt", "Security option."),
     ("--sysctl", "Kernel setting of the container."),
     ("--tmpfs", "Mount a tmpfs, path[:options]."),
     ("--ulimit", "Resource limit, name=soft[:hard]."),
     ("--volumes-from", "Take over the volumes of a container."),
+)
+_LISTS_OF_TWO_NAMES: Final = (
+    ("--dns-option", "--dns-opt", "Resolver option."),
+    ("--network", "--net", "Network to connect to, by name or as name=...,alias=...,ip=..."),
+    ("--network-alias", "--net-alias", "Further name on the network."),
 )
 _SHORT_LISTS: Final = (
     ("-a", "--attach", "Attach to stdin, stdout or stderr."),
@@ -119,9 +125,8 @@ def create_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option("-c", "--cpu-shares", type=int, default=None, help="CPU shares.")(
         function
     )
-    function = click.option("--network", "--net", default="", help="Network to connect to.")(
-        function
-    )
+    for name, other, text in _LISTS_OF_TWO_NAMES:
+        function = repeated(name, other, help=text)(function)
     return click.option("--entrypoint", default=None, help="Program instead of the image's.")(
         function
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_BAD_TEMPLATE: Final = 64
 _HTTP_NOT_FOUND: Final = 404
-_KINDS: Final = ("container", "image", "volume")
+_KINDS: Final = ("container", "image", "network", "volume")
 
 _template = click.option("-f", "--format", "template", default="", help="Template, or json.")
 _targets = click.argument("names", nargs=-1, required=True, metavar="NAME...")
@@ -47,7 +47,7 @@ class ObjectNotFoundError(NotFoundError):
 def inspect(
     access: EngineAccess, names: tuple[str, ...], *, template: str, size: bool, kind: str
 ) -> int:
-    """Show everything about containers, images or volumes, as JSON or by a template."""
+    """Show everything about containers, images, networks or volumes, as JSON or by a template."""
     finders = _finders(access.client, with_sizes=size)
     wanted = [find for name, find in finders.items() if kind in {"", name}]
     return show_each(names, wanted, template)
@@ -78,6 +78,7 @@ def _finders(client: Client, *, with_sizes: bool) -> dict[str, Find]:
     return {
         "container": lambda name: client.containers.inspect(name, with_sizes=with_sizes),
         "image": client.images.inspect,
+        "network": client.networks.inspect,
         "volume": client.volumes.inspect,
     }
 

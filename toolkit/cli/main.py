@@ -38,7 +38,7 @@ _CONTAINER_COMMANDS: Final = {
     "ls": "containers:ps",
     "list": "containers:ps",
     "pause": "lifecycle:pause",
-    "port": "containers:port",
+    "port": "ports:port",
     "ps": "containers:ps",
     "rename": "lifecycle:rename",
     "restart": "lifecycle:restart",
@@ -80,6 +80,17 @@ _VOLUME_COMMANDS: Final = {
     "ls": "volumes:ls",
     "prune": "prune:prune_volumes",
     "rm": "volumes:rm",
+}
+_NETWORK_COMMANDS: Final = {
+    "connect": "networks:connect",
+    "create": "networks:create",
+    "disconnect": "networks:disconnect",
+    "inspect": "networks:inspect",
+    "list": "networks:ls",
+    "ls": "networks:ls",
+    "prune": "prune:prune_networks",
+    "remove": "networks:rm",
+    "rm": "networks:rm",
 }
 _SYSTEM_COMMANDS: Final = {"events": "system:events", "info": "system:info"}
 _NOT_AT_TOP: Final = frozenset({"ls", "list", "inspect", "prune"})
@@ -140,6 +151,7 @@ cli.add_command(LazyGroup("container", _CONTAINER_COMMANDS, "Everything about co
 cli.add_command(LazyGroup("builder", _BUILDER_COMMANDS, "Everything about builds."))
 cli.add_command(LazyGroup("image", _IMAGE_COMMANDS, "Everything about images."))
 cli.add_command(LazyGroup("volume", _VOLUME_COMMANDS, "Everything about volumes."))
+cli.add_command(LazyGroup("network", _NETWORK_COMMANDS, "Everything about networks."))
 cli.add_command(LazyGroup("system", _SYSTEM_COMMANDS, "Everything about the engine."))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`prune --session`, and prune of containers, images, volumes, builds: what nobody uses goes."""
+"""`prune --session`, and prune of builds, containers, images, networks and volumes."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def prune(access: EngineAccess, *, session: bool) -> int:
     """Remove what nobody holds any more."""
     if not session:
         raise InvalidRequestError(
-            "say what to prune: 'prune --session', or 'container|image|volume prune'"
+            "say what to prune: 'prune --session', or 'container|image|network|volume prune'"
         )
     done = access.client.extensions.prune_sessions()
     for title in ("Containers", "Networks", "Volumes", "Images"):
@@ -121,14 +121,31 @@ def prune(access: EngineAccess, *, session: bool) -> int:
     return 0
 
 
+@command("prune")
+@_filter
+@_force
+@pass_access
+def prune_networks(access: EngineAccess, filter: tuple[str, ...], *, force: bool) -> int:  # noqa: A002  # the flag's name
+    """Remove networks that no container is on."""
+    what = "This will remove all custom networks not used by at least one container."
+    if not _may(what, force=force):
+        return 1
+    done = access.client.networks.prune(filters=parse_filters(filter))
+    _list("Deleted Networks:", done.get("NetworksDeleted") or [])
+    return 0
+
+
 def _may(what: str, *, force: bool) -> bool:
     return force or click.confirm(f"WARNING! {what}\nAre you sure you want to continue?")
 
 
 def _tell(title: str, lines: Sequence[str] | Iterable[str], done: Mapping[str, object]) -> None:
-    lines = list(lines)
+    _list(title, list(lines))
+    say(f"Total reclaimed space: {human_size(int(str(done.get('SpaceReclaimed', 0))))}")
+
+
+def _list(title: str, lines: Sequence[str]) -> None:
     if lines:
         say(title)
         print_lines(lines)
         say("")
-    say(f"Total reclaimed space: {human_size(int(str(done.get('SpaceReclaimed', 0))))}")

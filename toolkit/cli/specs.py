@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.cli.units import parse_memory
@@ -14,11 +13,7 @@ from toolkit.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-Binding = dict[str, str]
-
 STREAMS: Final = ("stdin", "stdout", "stderr")
-_PROTOCOLS: Final = ("tcp", "udp", "sctp")
-_LAST_PORT: Final = 65535
 _TRUE: Final = frozenset({"", "1", "true", "t", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "off"})
 _MOUNT_KEYS: Final = {
@@ -217,119 +212,6 @@ def parse_boolean(what: str, text: str) -> bool:
 def parse_tmpfs(texts: Iterable[str]) -> dict[str, str]:
     """Return ``Tmpfs`` of ``path[:options]`` texts."""
     return {path: options for path, _, options in (text.partition(":") for text in texts)}
-
-
-def parse_ports(
-    published: Iterable[str], exposed: Iterable[str]
-) -> tuple[dict[str, Any], dict[str, list[Binding]]]:
-    """Return ``ExposedPorts`` and ``PortBindings`` of ``-p`` and ``--expose`` texts.
-
-    Raises:
-        InvalidRequestError: A text is no port.
-    """
-    ports: dict[str, Any] = {}
-    bindings: dict[str, list[Binding]] = {}
-    for text in published:
-        for port, binding in _published(text):
-            ports[port] = {}
-            bindings.setdefault(port, []).append(binding)
-    for text in exposed:
-        if ":" in text:
-            raise InvalidRequestError(f"invalid port format for --expose: {text}")
-        numbers, protocol = _with_protocol(text)
-        first, last = _port_range(numbers, text)
-        ports |= {f"{number}/{protocol}": {} for number in range(first, last + 1)}
-    return ports, bindings
-
-
-def _published(text: str) -> Iterator[tuple[str, Binding]]:
-    spec, protocol = _with_protocol(text)
-    left, _, container = spec.rpartition(":")
-    address, colon, host = left.rpartition(":")
-    address = address.removeprefix("[").removesuffix("]") if colon else ""
-    if address and not is_address(address):
-        raise InvalidRequestError(
-            f"invalid port {text!r}: use [[ip:]hostPort:]containerPort[/protocol]"
-        )
-    first, last = _port_range(container, text)
-    if not host:
-        host_ports = [""] * (last - first + 1)
-    else:
-        host_first, host_last = _port_range(host, text)
-        if first == last and host_first != host_last:
-            host_ports = [f"{host_first}-{host_last}"]
-        else:
-            host_ports = [str(number) for number in range(host_first, host_last + 1)]
-    if len(host_ports) != last - first + 1:
-        raise InvalidRequestError(f"invalid port {text!r}: the ranges differ in length")
-    for number, host_port in zip(range(first, last + 1), host_ports, strict=True):
-        yield f"{number}/{protocol}", {"HostIp": address, "HostPort": host_port}
-
-
-def _with_protocol(text: str) -> tuple[str, str]:
-    spec, slash, protocol = text.partition("/")
-    if slash and protocol.lower() not in _PROTOCOLS:
-        raise InvalidRequestError(f"invalid port {text!r}: the protocol is tcp, udp or sctp")
-    return spec, protocol.lower() or "tcp"
-
-
-def _port_range(numbers: str, text: str) -> tuple[int, int]:
-    first, dash, last = numbers.partition("-")
-    values = (first, last if dash else first)
-    if not all(value.isdecimal() and value.isascii() for value in values):
-        raise InvalidRequestError(f"invalid port {text!r}: no number")
-    low, high = int(values[0]), int(values[1])
-    if low > high or high > _LAST_PORT:
-        raise InvalidRequestError(f"invalid port {text!r}: use 0 to {_LAST_PORT}, lower first")
-    return low, high
-
-
-def is_address(text: str) -> bool:
-    """Return whether a text is an IPv4 or IPv6 address."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
-
-
-def parse_address(flag: str, text: str) -> str:
-    """Return an IP address as it stands.
-
-    Raises:
-        InvalidRequestError: It is none.
-    """
-    if not is_address(text.strip()):
-        raise InvalidRequestError(f"--{flag} {text!r} is not an IP address")
-    return text.strip()
-
-
-def parse_extra_host(text: str) -> str:
-    """Return ``name:address`` of an ``--add-host`` text, which may use ``=``.
-
-    Raises:
-        InvalidRequestError: There is no address.
-    """
-    split = "=" if "=" in text else ":"
-    name, _, address = text.partition(split)
-    address = address.removeprefix("[").removesuffix("]")
-    if not name or (address != "host-gateway" and not is_address(address)):
-        raise InvalidRequestError(f"--add-host {text!r}: use name:address")
-    return f"{name}:{address}"
-
-
-def parse_link(text: str) -> str:
-    """Return a link as it stands.
-
-    Raises:
-        InvalidRequestError: It is not ``name:alias``.
-    """
-    name, _, alias = text.partition(":")
-    if not name or not alias or ":" in alias:
-        raise InvalidRequestError(f"--link {text!r}: use name:alias")
-    return text
 
 
 def parse_ulimit(text: str) -> dict[str, Any]:

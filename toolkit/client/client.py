@@ -19,6 +19,7 @@ from toolkit.client.extensions import Extensions
 from toolkit.client.host import parse_host, resolve_host
 from toolkit.client.images import Images
 from toolkit.client.jsonstream import Document, decode_objects
+from toolkit.client.networks import Networks
 from toolkit.client.query import Query, encode_query
 from toolkit.client.registries import Registries
 from toolkit.client.system import System
@@ -138,7 +139,7 @@ class Client:
 
     Attributes:
         host: The engine's address.
-        containers, execs, extensions, images, registries, system, volumes: The verbs.
+        containers, execs, extensions, images, networks, registries, system, volumes: The verbs.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class Client:
         self.images = Images(self)
         self.registries = Registries(self)
         self.system = System(self)
+        self.networks = Networks(self)
         self.volumes = Volumes(self)
 
     def __enter__(self) -> Self:

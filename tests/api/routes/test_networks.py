@@ -142,9 +142,9 @@ def test_containers_are_connected_and_disconnected(api: Any, engine: Any, lan: s
         ("/networks/lan/disconnect", {"Container": 1}, 400, "invalid JSON"),
         (
             "/networks/lan/connect",
-            {"Container": "x", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "$(id)"}}},
+            {"Container": "x", "EndpointConfig": {"IPAMConfig": {"LinkLocalIPs": ["$(id)"]}}},
             400,
-            "invalid IPv4 address: $(id)",
+            "link-local",
         ),
     ],
 )
