@@ -411,6 +411,9 @@ class FakeReadiness:
         return answer()
 
 
+Found = list[Network]  # named here: in the class, `list` is the method
+
+
 class FakeNetworks:
     """The predefined networks and those that a test makes; what is asked is remembered."""
 
@@ -428,7 +431,7 @@ class FakeNetworks:
             endpoints=self.attached.get(record.name, ()),
         )  # fmt: skip
 
-    async def list(self) -> list[Network]:
+    async def list(self) -> Found:
         return [self._network(record) for record in self._index.all()]
 
     async def inspect(self, reference: str) -> Network:

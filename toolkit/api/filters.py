@@ -96,13 +96,18 @@ def _ports_term(published: Sequence[str], exposed: Sequence[str]) -> Test:
 def _name_term(values: Sequence[str]) -> Test:
     """Names match as regular expressions, with the slash and without."""
     bare = matches_pattern(values, "name", _name_of)
-    slashed = matches_pattern(values, "name", lambda record: f"/{_name_of(record)}")
+    slashed = matches_pattern(values, "name", _slashed_name_of)
     return lambda record: bare(record) or slashed(record)
 
 
 def _name_of(record: ContainerRecord) -> str:
     """Return a container's name."""
     return record.name
+
+
+def _slashed_name_of(record: ContainerRecord) -> str:
+    """Return a container's name with the slash that lists show it with."""
+    return f"/{record.name}"
 
 
 def _status_term(values: Sequence[str]) -> Test:

@@ -122,8 +122,8 @@ def test_containers_are_connected_and_disconnected(api: Any, engine: Any, lan: s
     body = {"Container": "web", "EndpointConfig": config}
     assert api("POST", "/networks/lan/connect", body).status == 200
     assert api("POST", f"/networks/{lan}/connect", {"Container": "web"}).status == 200
-    body = {"Container": "web", "Force": True}
-    assert api("POST", "/networks/lan/disconnect", body).status == 200
+    forced = {"Container": "web", "Force": True}
+    assert api("POST", "/networks/lan/disconnect", forced).status == 200
     wish = EndpointSpec(aliases=("www",), ipv4="10.1.0.7")
     assert engine.networks.calls == [
         ("connect", "lan", "web", wish),
