@@ -56,6 +56,7 @@ from toolkit.errors import (
 )
 from toolkit.images.image import Image, ImageId
 from toolkit.kernel.cgroup_stats import CgroupStats
+from toolkit.network.traffic import Traffic
 from toolkit.runtime.logfile import LogEntry
 
 if TYPE_CHECKING:
@@ -232,6 +233,9 @@ class FakeContainer:
 
     async def pids(self) -> list[int]:
         return [os.getpid()]
+
+    async def traffic(self) -> dict[str, Traffic]:
+        return {"eth0": Traffic(**dict.fromkeys(Traffic.__dataclass_fields__, 7))}
 
     async def stats(self) -> CgroupStats:
         return CgroupStats(memory_usage_bytes=4096, cpu_total_ns=5, pids_current=1)

@@ -98,6 +98,14 @@ def test_a_bad_range_of_the_host_is_refused(host_port: str) -> None:
         created({"PortBindings": {"80/tcp": [{"HostPort": host_port}]}})
 
 
+def test_ports_of_the_hosts_network_are_left_out_with_a_warning() -> None:
+    host = {"NetworkMode": "host", "PortBindings": {"80/tcp": [{"HostPort": "80"}]}}
+    raw = json.dumps({"Image": "i", "HostConfig": host}).encode()
+    assert container_spec(read_body(raw, CreateBody))[1] == [
+        "Published ports are discarded when using host network mode"
+    ]
+
+
 def test_a_network_is_read_whole() -> None:
     """What `docker network create` 28 sends."""
     assert asked(

@@ -57,7 +57,7 @@ def has_ports(stub: StubEngine, ports: dict[str, Any] | None) -> None:
     ],
 )
 def test_ports_of_ps_are_folded_as_dockers(ports: list[dict[str, Any]], words: str) -> None:
-    """API-125, API-126: by number, tcp before udp."""
+    """API-125, API-126, RT-106, RT-107: by number, tcp before udp."""
     assert port_words(ports) == words
 
 

@@ -316,7 +316,10 @@ def _warnings(host: schemas.HostConfig) -> list[str]:
     ignored = [name for name in _IGNORED if getattr(host, name)]
     if host.memory_swappiness not in {None, -1}:
         ignored.append("memory_swappiness")
-    return [f"{wire_name(name)} is not supported by this engine. Ignored." for name in ignored]
+    warnings = [f"{wire_name(name)} is not supported by this engine. Ignored." for name in ignored]
+    if host.network_mode == "host" and host.port_bindings:
+        warnings.append("Published ports are discarded when using host network mode")
+    return warnings
 
 
 def wire_name(name: str) -> str:

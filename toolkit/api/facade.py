@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from toolkit.images.registry.credentials import Credentials
     from toolkit.images.registry.registries import FoundRepository, RemoteImage
     from toolkit.kernel.cgroup_stats import CgroupStats
+    from toolkit.network.traffic import Traffic
     from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
     from toolkit.storage.changes import Change
@@ -404,6 +405,9 @@ class EngineFacade(Protocol):
 @runtime_checkable
 class Measured(Protocol):
     """A container that can say what it uses."""
+
+    async def traffic(self) -> Mapping[str, Traffic]:
+        """Return what its interfaces have received and sent, by name."""
 
     async def stats(self) -> CgroupStats:
         """Return what it has used; NotRunningError when it does not run."""

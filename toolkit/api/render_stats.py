@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit.api.times import NEVER, rfc3339_nano_of_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from toolkit.engine.model import ContainerRecord
     from toolkit.kernel.cgroup_stats import BlkioEntry, CgroupStats
+    from toolkit.network.traffic import Traffic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,7 @@ class Sample:
     Attributes:
         stats: None for a container that does not run.
         system_cpu_ns: What the whole host's CPUs had done.
+        traffic: Of each of its interfaces, by name.
     """
 
     time_ns: int
@@ -27,6 +31,7 @@ class Sample:
     system_cpu_ns: int = 0
     online_cpus: int = 1
     memory_bytes: int = 0
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 def stats_object(
@@ -55,7 +60,7 @@ def stats_object(
             "sectors_recursive": [],
         },
         "storage_stats": {},
-        "networks": {},
+        "networks": {name: asdict(counters) for name, counters in sample.traffic.items()},
     }
 
 

@@ -20,6 +20,7 @@ from toolkit.engine.limits import resources
 from toolkit.engine.logs import LogSelection, read_log
 from toolkit.engine.model import State
 from toolkit.engine.names import checked_name
+from toolkit.engine.network_index import HOST
 from toolkit.engine.replay import replay_log
 from toolkit.engine.signals import parse_signal
 from toolkit.engine.tree import ContainerTree
@@ -34,6 +35,7 @@ from toolkit.errors import (
     NotRunningError,
     ToolkitError,
 )
+from toolkit.network.traffic import read_traffic
 from toolkit.runtime.lifecycle import ACTIVE, RUNNING
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from toolkit.engine.ports import RunningProgram
     from toolkit.engine.waiters import WaitResult
     from toolkit.kernel.cgroup_stats import CgroupStats
+    from toolkit.network.traffic import Traffic
     from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
 
@@ -224,6 +227,13 @@ class Container(ContainerTree):
             if await self._has_ended(program):
                 raise NotRunningError(self.record.id) from error
             raise
+
+    async def traffic(self) -> dict[str, Traffic]:
+        """Return what its interfaces have received and sent; nothing where they are the host's."""
+        state, mode = self.record.state, self.record.spec.host.network_mode
+        if not state.pid or mode == HOST:
+            return {}
+        return await self._context.on_host(read_traffic, state.pid, state.start_time_ticks)
 
     @property
     def exec_ids(self) -> list[ExecId]:

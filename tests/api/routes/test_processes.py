@@ -35,6 +35,9 @@ def test_the_last_column_takes_the_rest_of_a_line() -> None:
     assert rows == [["1", "sh -c x y"]]
 
 
+COUNTED = ("bytes", "packets", "errors", "dropped")
+
+
 def test_one_shot_stats_are_one_object_without_a_past(api: Any, add_container: Any) -> None:
     add_container()
     (document,) = api("GET", "/containers/name1/stats?stream=0&one-shot=1").objects
@@ -44,6 +47,8 @@ def test_one_shot_stats_are_one_object_without_a_past(api: Any, add_container: A
     assert document["cpu_stats"]["system_cpu_usage"] > 0
     assert document["preread"] == "0001-01-01T00:00:00Z"
     assert document["pids_stats"] == {"current": 1}
+    counters = [f"{way}_{what}" for way in ("rx", "tx") for what in COUNTED]
+    assert document["networks"] == {"eth0": dict.fromkeys(counters, 7)}
     assert document["name"] == "/name1"
 
 

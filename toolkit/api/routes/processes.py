@@ -126,6 +126,7 @@ async def _measure(container: Measured) -> Sample:
         system_cpu_ns=host_cpu_ns(_host_stat()),
         online_cpus=os.cpu_count() or 1,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        traffic=await container.traffic(),
     )
 
 
