@@ -441,7 +441,7 @@ class FakeNetworks:
     async def inspect(self, reference: str) -> Network:
         return self._network(self._index.find(reference))
 
-    async def create(self, spec: NetworkSpec) -> tuple[Network, list[str]]:
+    async def create(self, spec: NetworkSpec) -> tuple[Network, Sequence[str]]:
         self._index.check_free(spec.name)
         network_id = NetworkId(sha256(spec.name.encode()).hexdigest())
         self._index.put(NetworkRecord(id=network_id, created=CREATED, spec=spec))

@@ -1,49 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of Go's templates that people use with ``--format``. Pure.
+"""The part of Go's templates that people use with ``--format``: texts, values and blocks. Pure.
 
-Fields (``.A.B``), ``json``, ``index``, ``len``, ``upper``, ``lower``, ``join`` and
-parentheses. Anything else is refused by name, never guessed at.
+Blocks are ``range`` (with ``$key, $value :=``), ``if``, ``else``, ``with`` and ``end``; what
+stands between the braces is `toolkit.cli.template_expressions`'s.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from toolkit.errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-_TOKEN = re.compile(
-    r'\s*(?:(?P<field>(?:\.[\w-]+)+|\.)|(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>-?\d+)'
-    r"|(?P<name>[A-Za-z]\w*(?=[\s()]|$))|(?P<sign>[()]))"
+from toolkit.cli.template_expressions import (
+    Expression,
+    MissingFieldError,
+    Scope,
+    TemplateError,
+    as_go_text,
+    is_true,
+    parse_expression,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
-class TemplateError(InvalidRequestError):
-    """A template cannot be understood."""
+    Node = Callable[[Scope], str]
 
+__all__ = ["MissingFieldError", "Template", "TemplateError"]
 
-class MissingFieldError(InvalidRequestError):
-    """A template names something that the document does not have."""
+_OPENING: Final = re.compile(r"\s*\{\{-(?=\s)|\{\{")
+_CLOSING: Final = re.compile(r"(?<=\s)-\}\}\s*|\}\}")
+_BLOCK: Final = re.compile(r"(range|if|with)(?:\s+|(?=[($.]))(.*)", re.DOTALL)
+_VARIABLES: Final = re.compile(
+    r"\$([A-Za-z]\w*)(?:\s*,\s*\$([A-Za-z]\w*))?\s*:=(.*)", re.DOTALL | re.ASCII
+)
+_ELSE_IF: Final = re.compile(r"else\s+if\s+(.*)", re.DOTALL)
+_COMMENT: Final = re.compile(r"/\*.*\*/", re.DOTALL)
+_DEEPEST: Final = 50
+
+Piece = tuple[bool, str]  # whether it is an action, and its text
 
 
 class Template:
     """A text with ``{{ }}`` in it, ready to be filled."""
 
     def __init__(self, text: str) -> None:
-        self._parts: list[str | Callable[[Any], Any]] = []
-        rest = text
-        while rest:
-            literal, opening, rest = rest.partition("{{")
-            self._parts.append(literal)
-            if opening:
-                action, closing, rest = rest.partition("}}")
-                if not closing:
-                    raise TemplateError(f"template parsing error: unclosed action in {text!r}")
-                self._parts.append(_Parser(action.strip("- ")).parse())
+        self._body = _Blocks(_pieces(text)).parse()
 
     def render(self, document: Any) -> str:
         """Return the text for a document.
@@ -51,141 +52,116 @@ class Template:
         Raises:
             MissingFieldError: A field does not exist.
         """
+        return _filled(self._body, Scope(document, document))
+
+
+def _pieces(text: str) -> Iterator[Piece]:
+    at = 0
+    while opening := _OPENING.search(text, at):
+        yield False, text[at : opening.start()]
+        closing = _CLOSING.search(text, opening.end())
+        if closing is None:
+            raise TemplateError(f"template parsing error: unclosed action in {text!r}")
+        yield True, text[opening.end() : closing.start()].strip()
+        at = closing.end()
+    yield False, text[at:]
+
+
+def _filled(nodes: Iterable[Node], scope: Scope) -> str:
+    return "".join(node(scope) for node in nodes)
+
+
+class _Blocks:
+    """Puts the pieces of a text together to blocks."""
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self._pieces = iter(pieces)
+        self._depth = 0
+
+    def parse(self) -> list[Node]:
+        """Return the whole text."""
+        nodes, ended_by = self._until_end()
+        if ended_by:
+            raise TemplateError(f"template parsing error: unexpected {{{{{ended_by}}}}}")
+        return nodes
+
+    def _until_end(self) -> tuple[list[Node], str]:
+        """Return the nodes up to an ``end`` or ``else``, and that action; empty at the end."""
+        nodes: list[Node] = []
+        for is_action, text in self._pieces:
+            if not is_action:
+                nodes.append(_literal(text))
+            elif text == "end" or text.split(maxsplit=1)[:1] == ["else"]:
+                return nodes, text
+            elif block := _BLOCK.fullmatch(text):
+                nodes.append(self._block(block[1], block[2].strip()))
+            elif not _COMMENT.fullmatch(text):
+                nodes.append(_value(parse_expression(text)))
+        return nodes, ""
+
+    def _block(self, kind: str, head: str) -> Node:
+        if self._depth >= _DEEPEST:
+            raise TemplateError("template parsing error: blocks are nested too deeply")
+        self._depth += 1
+        names: list[str] = []
+        if named := _VARIABLES.fullmatch(head):
+            names = [name for name in named.group(1, 2) if name]
+            head = named[3].strip()
+        expression = parse_expression(head)
+        body, ended_by = self._until_end()
+        otherwise: list[Node] = []
+        if other := _ELSE_IF.fullmatch(ended_by):
+            otherwise = [self._block("if", other[1])]
+        elif ended_by == "else":
+            otherwise, ended_by = self._until_end()
+        if not other and ended_by != "end":
+            raise TemplateError(f"template parsing error: {kind} has no end")
+        self._depth -= 1
+        if kind == "range":
+            return _range(expression, names, body, otherwise)
+        return _choice(kind, expression, names, (body, otherwise))
+
+
+def _literal(text: str) -> Node:
+    return lambda _scope: text
+
+
+def _value(expression: Expression) -> Node:
+    return lambda scope: as_go_text(expression(scope))
+
+
+def _range(
+    expression: Expression, names: list[str], body: list[Node], otherwise: list[Node]
+) -> Node:
+    def node(scope: Scope) -> str:
+        pairs = _pairs(expression(scope))
+        if not pairs:
+            return _filled(otherwise, scope)
         return "".join(
-            part if isinstance(part, str) else as_go_text(part(document)) for part in self._parts
+            _filled(body, scope.at(each, **dict(zip(reversed(names), (each, key), strict=False))))
+            for key, each in pairs
         )
 
-
-class _Parser:
-    """Recursive descent over one action."""
-
-    def __init__(self, action: str) -> None:
-        self._action = action
-        self._tokens = list(self._split(action))
-        self._at = 0
-
-    def _split(self, action: str) -> list[tuple[str, str]]:
-        tokens = []
-        position = 0
-        while position < len(action):
-            match = _TOKEN.match(action, position)
-            if not match or match.lastgroup is None:
-                raise self._error(action[position:].strip())
-            tokens.append((match.lastgroup, match[match.lastgroup]))
-            position = match.end()
-        return tokens
-
-    def _error(self, at: str) -> TemplateError:
-        return TemplateError(
-            f"template parsing error: {at!r} in {{{{{self._action}}}}} is not known"
-        )
-
-    def parse(self) -> Callable[[Any], Any]:
-        """Return the whole action as a function of the document."""
-        expression = self._pipeline()
-        if self._at < len(self._tokens):
-            raise self._error(self._tokens[self._at][1])
-        return expression
-
-    def _pipeline(self) -> Callable[[Any], Any]:
-        if self._at >= len(self._tokens):
-            raise self._error("")
-        kind, text = self._tokens[self._at]
-        if kind != "name":
-            return self._term()
-        function = _FUNCTIONS.get(text)
-        if function is None:
-            raise self._error(text)
-        self._at += 1
-        arguments = []
-        while self._at < len(self._tokens) and self._tokens[self._at][1] != ")":
-            arguments.append(self._term())
-        return lambda document: _call(function, text, [term(document) for term in arguments])
-
-    def _term(self) -> Callable[[Any], Any]:
-        if self._at >= len(self._tokens):
-            raise self._error("")
-        kind, text = self._tokens[self._at]
-        self._at += 1
-        if kind == "field":
-            names = [name for name in text.split(".") if name]
-            return lambda document: follow(document, names)
-        if kind == "text":
-            constant = json.loads(text)
-            return lambda _document: constant
-        if kind == "number":
-            number = int(text)
-            return lambda _document: number
-        if text == "(":
-            return self._group()
-        raise self._error(text)
-
-    def _group(self) -> Callable[[Any], Any]:
-        inner = self._pipeline()
-        if self._at >= len(self._tokens) or self._tokens[self._at][1] != ")":
-            raise self._error("(")
-        self._at += 1
-        if self._at < len(self._tokens) and self._tokens[self._at][0] == "field":
-            names = [name for name in self._tokens[self._at][1].split(".") if name]
-            self._at += 1
-            return lambda document: follow(inner(document), names)
-        return inner
+    return node
 
 
-def follow(value: Any, names: Sequence[str]) -> Any:
-    """Return a field of a field of a value.
-
-    Raises:
-        MissingFieldError: One is not there.
-    """
-    for name in names:
-        if not isinstance(value, dict) or name not in value:
-            raise MissingFieldError(f"template: there is no field {name!r}")
-        value = value[name]
-    return value
-
-
-def _call(function: Callable[..., Any], name: str, arguments: list[Any]) -> Any:
-    try:
-        return function(*arguments)
-    except (TypeError, ValueError) as error:
-        raise MissingFieldError(f"template: {name}: {error}") from error
-
-
-def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key, "")
-        elif isinstance(value, list) and isinstance(key, int) and 0 <= key < len(value):
-            value = value[key]
-        else:
-            raise MissingFieldError(f"template: index {key!r} is not there")
-    return value
-
-
-def _join(values: Sequence[Any], separator: str) -> str:
-    return separator.join(str(value) for value in values)
-
-
-_FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
-    "index": _index,
-    "join": _join,
-    "json": lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
-    "len": len,
-    "lower": lambda text: str(text).lower(),
-    "upper": lambda text: str(text).upper(),
-}
-
-
-def as_go_text(value: Any) -> str:
-    """Return a value as Go prints it."""
-    if value is None:
-        return "<no value>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+    """Return what is ranged over, by key or position."""
     if isinstance(value, dict):
-        pairs = (f"{key}:{as_go_text(value[key])}" for key in sorted(value))
-        return f"map[{' '.join(pairs)}]"
-    if isinstance(value, list):
-        return f"[{' '.join(as_go_text(one) for one in value)}]"
-    return str(value)
+        return sorted(value.items())
+    if value is None or isinstance(value, list):
+        return list(enumerate(value or []))
+    raise MissingFieldError(f"template: range cannot iterate over {as_go_text(value)}")
+
+
+def _choice(
+    kind: str, expression: Expression, names: list[str], bodies: tuple[list[Node], list[Node]]
+) -> Node:
+    def node(scope: Scope) -> str:
+        value = expression(scope)
+        if not is_true(value):
+            return _filled(bodies[1], scope)
+        dot = value if kind == "with" else scope.dot
+        return _filled(bodies[0], scope.at(dot, **dict.fromkeys(names[:1], value)))
+
+    return node
