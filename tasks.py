@@ -141,8 +141,11 @@ def types(c: Context) -> None:
         "rounds": "how many times each peer starts a container",
         "peers": "only these, separated by commas (ours,ours-lxc,dockerd,podman,runc,crun,lxc)",
         "quick": "few rounds, to see that it works",
+        "network": "what containers get: none, bridge, or port (a bridge and a published port)",
     }
 )
-def bench(c: Context, rounds: int = 15, peers: str = "", quick: bool = False) -> None:
+def bench(
+    c: Context, rounds: int = 15, peers: str = "", quick: bool = False, network: str = "none"
+) -> None:
     """Measure start to exit of a container beside the other runtimes installed here."""
-    _run_each(c, suites.bench_commands(rounds=rounds, peers=peers, quick=quick))
+    _run_each(c, suites.bench_commands(rounds=rounds, peers=peers, quick=quick, network=network))

@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 INSTANCE_NAME = "tkbench"
 _DOCKER_CGROUP = "tkbench-dockerd"
+_WITH_LOOPBACK = ("sh", "-c", 'ip link set lo up; exec "$@"', "sh")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
@@ -40,14 +42,17 @@ class Daemon:
 
 
 @contextmanager
-def private_engine(name: str = INSTANCE_NAME) -> Iterator[Daemon]:
-    """Run an engine of ours with an instance of its own."""
+def private_engine(name: str = INSTANCE_NAME, *, has_network: bool = False) -> Iterator[Daemon]:
+    """Run an engine of ours with an instance of its own.
+
+    With a network its bridges and rules are in a network namespace of its own, too.
+    """
     instance = Instance(name=name)
     engine = EngineProcess(instance)
     if engine.find() is not None:
         raise BenchError(f"an engine of instance {name} runs already: another bench?")
     try:
-        identity = engine.start()
+        identity = engine.start(_engine_command(name) if has_network else ())
         yield Daemon(socket_path=instance.socket_path, pid=identity.pid)
     finally:
         engine.stop()
@@ -57,12 +62,12 @@ def private_engine(name: str = INSTANCE_NAME) -> Iterator[Daemon]:
 
 
 @contextmanager
-def private_dockerd(work: Path) -> Iterator[Daemon]:
+def private_dockerd(work: Path, *, has_network: bool = False) -> Iterator[Daemon]:
     """Run a docker daemon in a network and a mount namespace of its own."""
     socket_path = work / "docker.sock"
     with (work / "dockerd.log").open("wb") as log:
         child = subprocess.Popen(
-            _dockerd_command(work, socket_path),
+            _dockerd_command(work, socket_path, has_network=has_network),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -77,12 +82,21 @@ def private_dockerd(work: Path) -> Iterator[Daemon]:
         shutil.rmtree(work / "data", ignore_errors=True)
 
 
-def _dockerd_command(work: Path, socket_path: Path) -> list[str]:
-    command = ["unshare", "--net", "--mount", "--propagation", "private", "dockerd"]
+def _engine_command(name: str) -> list[str]:
+    ours = [sys.executable, "-m", "toolkit.cli.main", "engine", "--instance", name]
+    return ["unshare", "--net", *_WITH_LOOPBACK, *ours]
+
+
+def _dockerd_command(work: Path, socket_path: Path, *, has_network: bool) -> list[str]:
+    command = ["unshare", "--net", "--mount", "--propagation", "private", *_WITH_LOOPBACK]
+    command += ["dockerd"]
     command += ["--data-root", str(work / "data"), "--exec-root", str(work / "exec")]
     command += ["--pidfile", str(work / "dockerd.pid"), "--host", f"unix://{socket_path}"]
+    command += ["--cgroup-parent", f"/{_DOCKER_CGROUP}"]
+    if has_network:
+        return [*command, "--bip=172.30.0.1/16"]
     command += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
-    return [*command, "--ip-masq=false", "--cgroup-parent", f"/{_DOCKER_CGROUP}"]
+    return [*command, "--ip-masq=false"]
 
 
 def _wait_for_answer(child: subprocess.Popen[bytes], socket_path: Path, log_path: Path) -> None:

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.peers import PEERS, Ground, Peer
+from bench.peers import NETWORKS, PEERS, Ground, Peer
 from bench.rawhttp import BenchError
 from bench.report import machine_facts, write_report
 from bench.rootfs import make_rootfs, pack
@@ -70,10 +70,15 @@ def main() -> int:
     wanted = options.peers.split(",") if options.peers else [peer.name for peer in PEERS]
     rounds = 3 if options.quick else options.rounds
     with tempfile.TemporaryDirectory(prefix="tkbench-") as work:
-        rows = _measure(wanted, rounds, Path(work))
+        rows = _measure(wanted, rounds, Path(work), options.network)
     print_table(rows)
-    facts = {"rounds": rounds, "peers": {row.name: _figures(row) for row in rows}}
-    print(f"report: {write_report('bench-one', facts | machine_facts())}")
+    name = "bench-one" if options.network == "none" else f"bench-one-{options.network}"
+    facts = {
+        "rounds": rounds,
+        "network": options.network,
+        "peers": {row.name: _figures(row) for row in rows},
+    }
+    print(f"report: {write_report(name, facts | machine_facts())}")
     return (
         0
         if any(row.name == "ours" and row.seconds for row in rows) or ("ours" not in wanted)
@@ -85,14 +90,15 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.one", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--peers", default="", help="only these, separated by commas")
+    parser.add_argument("--network", choices=NETWORKS, default="none")
     parser.add_argument("--quick", action="store_true", help="three rounds")
     return parser.parse_args()
 
 
-def _measure(wanted: list[str], rounds: int, work: Path) -> list[Row]:
+def _measure(wanted: list[str], rounds: int, work: Path, network: str) -> list[Row]:
     rootfs = make_rootfs(work / "rootfs")
     work.chmod(0o755)
-    ground = Ground(rootfs=rootfs, rootfs_tar=pack(rootfs), work=work)
+    ground = Ground(rootfs=rootfs, rootfs_tar=pack(rootfs), work=work, network=network)
     rows = {peer.name: Row(peer.name) for peer in PEERS if peer.name in wanted}
     with ExitStack() as undo:
         ready = []

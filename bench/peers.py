@@ -28,13 +28,26 @@ _LOW_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 
+NETWORKS = ("none", "bridge", "port")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """What all peers share: the file system, as directory and as tar, and room to work in."""
+    """What all peers share: the file system, as directory and as tar, and room to work in.
+
+    Attributes:
+        network: What containers get: nothing, a bridge, or a bridge and one published port.
+    """
 
     rootfs: Path
     rootfs_tar: bytes
     work: Path
+    network: str = "none"
+
+    @property
+    def has_network(self) -> bool:
+        """Whether containers get one."""
+        return self.network != "none"
 
 
 class Peer(ABC):
@@ -91,7 +104,7 @@ class ApiPeer(Peer):
 
     def wish(self) -> dict[str, object]:
         """Return the create request of one container."""
-        return container_wish(_PROGRAM)
+        return container_wish(_PROGRAM, network=self.ground.network)
 
     def round(self) -> float:
         wanted = self.wish()
@@ -117,7 +130,8 @@ class Ours(ApiPeer):
     instance_name = "tkbench"
 
     def start_daemon(self) -> Daemon:
-        return self.undo.enter_context(private_engine(self.instance_name))
+        network = self.ground.has_network
+        return self.undo.enter_context(private_engine(self.instance_name, has_network=network))
 
 
 class OursLxc(Ours):
@@ -142,13 +156,24 @@ class Dockerd(ApiPeer):
     program = "dockerd"
 
     def start_daemon(self) -> Daemon:
-        return self.undo.enter_context(private_dockerd(self.work))
+        network = self.ground.has_network
+        return self.undo.enter_context(private_dockerd(self.work, has_network=network))
 
 
 class CommandPeer(Peer):
-    """A runtime whose one command runs a container to its end."""
+    """A runtime whose one command runs a container to its end, without a network."""
 
     count = 0
+
+    def open(self) -> None:
+        """Make ready.
+
+        Raises:
+            BenchError: A network was asked for.
+        """
+        if self.ground.has_network:
+            raise BenchError("measured without a network only")
+        super().open()
 
     @abstractmethod
     def command(self, name: str) -> list[str]:
@@ -273,9 +298,14 @@ class Lxc(CommandPeer):
 PEERS: tuple[type[Peer], ...] = (Ours, OursLxc, Dockerd, Podman, Runc, Crun, Lxc)
 
 
-def container_wish(*command: str) -> dict[str, Any]:
-    """Return the body of a create request: no network, no log to speak of."""
-    return {"Image": IMAGE, "Cmd": list(command), "HostConfig": {"NetworkMode": "none"}}
+def container_wish(*command: str, network: str = "none") -> dict[str, Any]:
+    """Return the body of a create request, with one of `NETWORKS` and no log to speak of."""
+    host: dict[str, Any] = {"NetworkMode": "none" if network == "none" else "bridge"}
+    wish = {"Image": IMAGE, "Cmd": list(command), "HostConfig": host}
+    if network == "port":
+        host["PortBindings"] = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}
+        wish["ExposedPorts"] = {"80/tcp": {}}
+    return wish
 
 
 def import_image(connection: Connection, rootfs_tar: bytes) -> None:

@@ -43,6 +43,11 @@ def test_bench_passes_its_options_on() -> None:
     assert unpack[2:] == ["bench.unpack", "--quick"]
 
 
+def test_bench_with_a_network_is_one_measurement() -> None:
+    [one] = suites.bench_commands(rounds=7, peers="ours", quick=False, network="port")
+    assert one[2:] == ["bench.one", "--rounds", "7", "--network", "port", "--peers", "ours"]
+
+
 def test_unit_tests_get_two_workers_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     unit, real = suites.test_commands(suites.Selection(), unit_only=False)

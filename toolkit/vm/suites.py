@@ -53,10 +53,18 @@ def types_commands() -> list[list[str]]:
     return [[sys.executable, "-m", "mypy"]]
 
 
-def bench_commands(*, rounds: int, peers: str, quick: bool) -> list[list[str]]:
-    """Return the measurements: one container at a time, many at once, one large layer."""
+def bench_commands(
+    *, rounds: int, peers: str, quick: bool, network: str = "none"
+) -> list[list[str]]:
+    """Return the measurements: one container at a time, many at once, one large layer.
+
+    With a *network*, ``bridge`` or ``port``, one at a time alone.
+    """
     options = ["--quick"] if quick else []
     one = [sys.executable, "-m", "bench.one", "--rounds", str(rounds), *options]
+    if network != "none":
+        one += ["--network", network]
+        return [[*one, "--peers", peers] if peers else one]
     many = [sys.executable, "-m", "bench.many", *options]
     if peers:
         one += ["--peers", peers]
