@@ -12,6 +12,7 @@ import pytest
 from integration.network.conftest import comes_true
 from integration.networked.conftest import ECHO, HOST, EchoDatagrams
 from toolkit.client import ApiError
+from toolkit.vm.leftovers import Leftovers
 
 if TYPE_CHECKING:
     from integration.networked.conftest import World
@@ -38,6 +39,20 @@ def test_a_container_has_an_address_and_a_way_out(world: World, backend: str) ->
     files = world.instance.containers_dir / container
     assert (files / "hosts").read_text().startswith(f"{text}\t{container[:12]}\n\n127.0.0.1")
     assert (files / "resolv.conf").read_text().startswith("nameserver ")
+
+
+def test_a_start_whose_group_is_taken_is_connected_all_the_same(world: World) -> None:
+    """The network was offered already when the slot turns out not to do."""
+    container = world.create(*ECHO)
+    leftovers = Leftovers(world.instance)
+    tops = {path for path in leftovers.cgroup_dirs() if path.name == world.instance.name}
+    for top in tops:
+        (top / container).mkdir()
+    world.engine.client.containers.start(container)
+    address = world.address(container)
+    assert comes_true(lambda: world.host.ask(address, 80) == ANSWER)
+    shown = world.do_inside(container, lambda: Path("/proc/thread-self/net/dev").read_text())
+    assert "eth0" in shown
 
 
 def test_containers_reach_each_other(world: World, backend: str) -> None:

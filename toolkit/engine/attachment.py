@@ -256,17 +256,14 @@ class Attachments:
             return await self._reserve(record)
 
     async def open_way(self, attachment: Attachment) -> None:
-        """Publish a container's ports: rules and proxy.
+        """Make the rules for a container's ports.
 
         Raises:
-            FirewallError: The rules were refused.
-            ProxyError: The proxy does not start.
+            FirewallError: They were refused.
         """
-        if not attachment.ports:
-            return
-        rules = self._rules_of(attachment)
-        add = self.desk.change(lambda state: replace(state, ports=state.ports | rules))
-        await asyncio.gather(add, self.start_proxy(attachment))
+        if attachment.ports:
+            rules = self._rules_of(attachment)
+            await self.desk.change(lambda state: replace(state, ports=state.ports | rules))
 
     async def connect(self, attachment: Attachment, record: ContainerRecord, netns_fd: int) -> None:
         """Make the links of all seats of a container, and tell the listeners.
@@ -366,7 +363,15 @@ class Attachments:
         )
 
     async def start_proxy(self, attachment: Attachment) -> None:
-        """Give a container's sockets to its proxy; without proxies they are closed."""
+        """Give a container's sockets to its proxy; without proxies they are closed.
+
+        They listen already: whoever connects before is served a moment later.
+
+        Raises:
+            ProxyError: The proxy does not start.
+        """
+        if not attachment.sockets:
+            return
         sockets, attachment.sockets = attachment.sockets, []
         if not self.settings.has_proxies:
             for bound, _ in sockets:

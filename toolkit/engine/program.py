@@ -242,15 +242,30 @@ class ContainerProgram(RecordedContainer):
         attachments = self._context.attachments
         bundle_dir = self._context.files(self.record.id).bundle_dir
         connect = None
+        proxy: list[asyncio.Task[None]] = []
         if needs_connecting(self.record):
 
             async def connect(netns_fd: int) -> None:
                 await attachments.connect(attachment, self.record, netns_fd)
                 await ways
+                proxy.append(self._context.spawn(attachments.start_proxy(attachment)))
 
-        return await self._context.parts.supervisor.start(
+        program = await self._context.parts.supervisor.start(
             bundle_dir, clients, backend=self.record.backend, connect=connect
         )
+        try:
+            await asyncio.gather(*proxy)
+        except BaseException:
+            await self._end_unheard(program)
+            raise
+        return program
+
+    async def _end_unheard(self, program: RunningProgram) -> None:
+        """End a program that runs while its start fails after all."""
+        with contextlib.suppress(BackendError):
+            await program.signal(signal.SIGKILL)
+        await asyncio.wait([program.released], timeout=_END_SECONDS)
+        program.forget()
 
     async def _undo_start(self, error: BaseException, move: str) -> None:
         code = error.exit_code if isinstance(error, CommandError) else FAILED_START_EXIT_CODE

@@ -87,11 +87,17 @@ def start_container(
     """
     own, entered, wants_pids = _read_namespaces(document)
     with ExitStack() as sources, ExitStack() as undo:
-        child, cgroup, staging, is_slots = _take_child(document, host, own, slot, undo)
+        offered = _offer_early(slot, gate, undo)
+        child, cgroup, staging, is_slots = _take_child(
+            document, host, own, slot, offered, undo=undo
+        )
         resources = document["linux"].get("resources") or {}
         cgroup.apply(Slot.lacking(resources) if is_slots else resources)
-        held = _hold_namespaces(child.pid, own, undo)
-        if gate is not None:
+        if offered and not is_slots:
+            own &= ~namespaces.CLONE_NEWNET
+            entered.append((f"/proc/self/fd/{offered[0]}", namespaces.CLONE_NEWNET))
+        held = _hold_namespaces(child.pid, own, offered, undo)
+        if gate is not None and not offered:
             gate.offer(held[-1])
         prepared = prepare(document, bundle, sources, staging)
         if staging is None:
@@ -130,8 +136,27 @@ def _read_namespaces(document: Document) -> tuple[int, list[tuple[str, int]], bo
     return own, entered, bool(own & namespaces.CLONE_NEWPID)
 
 
+def _offer_early(slot: Slot | None, gate: Gate | None, undo: ExitStack) -> tuple[int, ...]:
+    """Offer the slot's network at once: it is connected while the rest is prepared.
+
+    Returns the descriptor, or nothing. A child that is not the slot's enters it then.
+    """
+    if slot is None or gate is None:
+        return ()
+    netns_fd = os.dup(slot.netns_fd)
+    undo.callback(os.close, netns_fd)
+    gate.offer(netns_fd)
+    return (netns_fd,)
+
+
 def _take_child(
-    document: Document, host: CgroupHost, own: int, slot: Slot | None, undo: ExitStack
+    document: Document,
+    host: CgroupHost,
+    own: int,
+    slot: Slot | None,
+    offered: tuple[int, ...],
+    *,
+    undo: ExitStack,
 ) -> tuple[Child, Cgroup, Staging | None, bool]:
     """Return a waiting child in the container's cgroup: the slot's (True), or a new one."""
     taken = slot.take(document) if slot is not None else None
@@ -139,6 +164,7 @@ def _take_child(
         child, cgroup = taken
         undo.callback(cgroup.remove, _REMOVE_SECONDS)
         undo.callback(child.discard)
+        os.close(slot.netns_fd)  # held by its descriptor in `offered`, or opened anew
         is_usual = own & CLONED == CLONED and wants_default_mounts(document)
         return child, cgroup, slot.staging if is_usual else None, True
     if slot is not None:
@@ -147,6 +173,8 @@ def _take_child(
     undo.callback(cgroup.remove, _REMOVE_SECONDS)
     cgroup.create()
     _enter_pids(document)
+    if offered:
+        own &= ~namespaces.CLONE_NEWNET
     return _clone_child(own, cgroup, undo), cgroup, None, False
 
 
@@ -198,13 +226,15 @@ def _open_entered(
     return positions
 
 
-def _hold_namespaces(pid: int, own: int, undo: ExitStack) -> tuple[int, ...]:
+def _hold_namespaces(
+    pid: int, own: int, offered: tuple[int, ...], undo: ExitStack
+) -> tuple[int, ...]:
     held = []
-    for kind in ("mount", "network"):
+    for kind in ("mount",) if offered else ("mount", "network"):
         if own & namespaces.FLAGS[kind]:
             held.append(namespaces.open_namespace(pid, kind))
             undo.callback(os.close, held[-1])
-    return tuple(held)
+    return (*held, *offered)
 
 
 def _undo_ends(stdio: Stdio, undo: ExitStack) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import ToolkitError
 from toolkit.kernel import mounts
+from toolkit.kernel.namespaces import open_namespace
 from toolkit.runtime.document import default_device_rules
 from toolkit.runtime.native.child import Child
 from toolkit.runtime.native.launch import CLONED, become_container, set_up_early
@@ -34,9 +35,11 @@ class Slot:
 
     Attributes:
         staging: The default mounts, which the child has made in its own namespace.
+        netns_fd: The child's network namespace.
     """
 
     def __init__(self, child: Child, cgroup: Cgroup, staging: Staging) -> None:
+        self.netns_fd = open_namespace(child.pid, "network")
         self._child = child
         self._cgroup = cgroup
         self.staging = staging
@@ -61,8 +64,9 @@ class Slot:
             undo.callback(child.discard)
             cgroup.attach(child.pid)
             cgroup.apply({"devices": default_device_rules()})
+            slot = cls(child, cgroup, staging)
             undo.pop_all()
-        return cls(child, cgroup, staging)
+        return slot
 
     def take(self, document: Document) -> tuple[Child, Cgroup] | None:
         """Give child and group to a container; None when it does not want such namespaces."""
@@ -85,6 +89,7 @@ class Slot:
     def discard(self) -> None:
         """End the child and remove the group."""
         self._child.discard()
+        os.close(self.netns_fd)
         with suppress(ToolkitError):
             self._cgroup.remove(_REMOVE_SECONDS)
 
