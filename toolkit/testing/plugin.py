@@ -304,8 +304,11 @@ def _write_logs(item: pytest.Item, own: sharing.OwnContainers) -> None:
 
     from toolkit.testing.reports import write_logs  # noqa: PLC0415  # as above
 
-    for path in write_logs(Path(directory), item.nodeid, own.started):
-        item.user_properties.append(("container-log", str(path)))
+    written = write_logs(Path(directory).absolute(), item.nodeid, own.started)
+    item.user_properties += [("container-log", str(path)) for path in written]
+    if written and item.config.getoption("--junitxml", None):
+        lines = "".join(f"[[ATTACHMENT|{path}]]\n" for path in written)  # as Jenkins finds them
+        item.add_report_section("call", "stdout", lines)
 
 
 def _add_sections(report: pytest.TestReport, item: pytest.Item, own: sharing.OwnContainers) -> None:
@@ -315,4 +318,5 @@ def _add_sections(report: pytest.TestReport, item: pytest.Item, own: sharing.Own
     for container in [*own.started, *(shared.held if shared is not None else [])]:
         text = describe(container)
         report.sections.append((f"container {container.name}", text))
-        report.user_properties.append((f"container {container.name}", text.partition("\n")[0]))
+        # JUnit's file takes what the last report, the teardown's, has of the test.
+        item.user_properties.append((f"container {container.name}", text.partition("\n")[0]))
