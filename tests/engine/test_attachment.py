@@ -121,7 +121,7 @@ def test_a_published_port_has_a_rule_and_a_proxy_until_the_program_ends(world: W
         await settled(engine, container)
         assert world.host.firewall.applied.ports == frozenset()
         assert world.host.proxies.leading == {}
-        assert engine._context.attachments.ports.held() == {}
+        assert engine._context.attachments.published.numbers.held() == {}
         assert engine._context.attachments.host._bridges != {}
 
     play(world, scenario)
@@ -193,7 +193,7 @@ def test_a_start_that_cannot_be_connected_leaves_nothing(
         assert container.record.state.status == State.CREATED
         assert (world.host.veths(), world.host.firewall.applied) == before
         assert world.host.proxies.leading == {}
-        assert engine._context.attachments.ports.held() == {}
+        assert engine._context.attachments.published.numbers.held() == {}
         assert [each.is_alive for each in world.supervisor.programs[1:]] in ([], [False])
 
     play(world, scenario)

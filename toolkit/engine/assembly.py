@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.engine.attachment import PROXIES_DIR
 from toolkit.engine.network_settings import NetworkSettings
 from toolkit.engine.ports import Parts
+from toolkit.engine.published_ports import PROXIES_DIR
 from toolkit.engine.seccomp_choice import read_profile
 from toolkit.errors import KernelFeatureMissingError
 from toolkit.images.archive_load import ImageArchives

@@ -111,7 +111,7 @@ class ConnectedContainer(ContainerProgram):
         heir = _heir(attachment) if seating.endpoint.has_default_route else None
         if heir is not None:
             attachment.seats[heir] = _with_route(attachment.seats[heir])
-        await attachments.change_way(attachment)
+        await attachments.published.move(attachment)
         await attachments.disconnect_seat(self.record.id, seating)
         if heir is not None:
             await self._context.on_host(

@@ -43,7 +43,7 @@ async def recover_networks(context: EngineContext, contents: Contents) -> None:
     for record in contents.networks:
         context.networks.put(record)
     running = [each for each in context.index.newest_first() if each.record.endpoints]
-    if not (contents.networks or running or attachments.has_left_traces()):
+    if not (contents.networks or running or attachments.places.has_left_traces()):
         return
     await _Recovery(context, running).run()
 
@@ -61,7 +61,7 @@ class _Recovery:
         """Links first, rules last: what a rule leads to is there."""
         on_host = self._context.on_host
         records = [each for each in self._context.networks.all() if each.spec.driver == "bridge"]
-        await self._attachments.prepare(ipv6=any(each.spec.ipv6 for each in records))
+        await self._attachments.places.prepare(ipv6=any(each.spec.ipv6 for each in records))
         for record in records:
             if record.name != BRIDGE or record.subnets or self._users(record):
                 await self._find_network(record)
@@ -91,7 +91,7 @@ class _Recovery:
             for address in (endpoint.ipv4, endpoint.ipv6)
         ]
         try:
-            made = await self._attachments.put_in_place(record, taken)
+            made = await self._attachments.places.put_in_place(record, taken)
         except ToolkitError as error:  # one network never keeps the engine from opening
             _log.warning("network %s: %s", record.name, error)
             return
@@ -140,22 +140,22 @@ class _Recovery:
         """Hold the ports of those who run, and start the proxies that are missing."""
         attachments, on_host = self._attachments, self._context.on_host
         with_ports = {key: each for key, each in self._running.items() if each.record.ports}
-        attachments.ports.hold(
+        attachments.published.numbers.hold(
             {host_port(port): key for key, each in with_ports.items() for port in each.record.ports}
         )
-        if not await attachments.open_proxies_if_used(bool(with_ports)):
+        if not await attachments.published.open_proxies_if_used(bool(with_ports)):
             return
-        for name in await on_host(attachments.proxies.sweep, set(with_ports)):
+        for name in await on_host(attachments.published.proxies.sweep, set(with_ports)):
             _log.warning("ended the proxy of %s, which does not run", name)
-        there = await on_host(attachments.proxies.running)
+        there = await on_host(attachments.published.proxies.running)
         for key in with_ports.keys() - there.keys():
             attachment = attachments.held(key)
-            if attachment is not None and attachments.settings.has_proxies:
+            if attachment is not None and attachments.places.settings.has_proxies:
                 try:
                     attachment.sockets = [
                         (open_socket(host_port(port)), port) for port in attachment.ports
                     ]
-                    await attachments.start_proxy(attachment)
+                    await attachments.published.start_proxy(attachment)
                 except ToolkitError as error:
                     _log.warning("container %s: %s", key, error)
 
@@ -167,7 +167,7 @@ class _Recovery:
             if (attachment := attachments.held(key)) is not None
         ]
         networks = [
-            bridged(record, self._host.bridge(record.id), attachments.settings)
+            bridged(record, self._host.bridge(record.id), attachments.places.settings)
             for record in records
             if self._host.has(record.id)
         ]
@@ -182,4 +182,4 @@ class _Recovery:
             _log.warning("the firewall could not be written: %s", error)
             return
         for network in networks:
-            await attachments.allow_loopback(network.bridge)
+            await attachments.places.allow_loopback(network.bridge)

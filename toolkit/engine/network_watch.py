@@ -32,7 +32,7 @@ class NetworkWatch:
 
     def begin_with_first_use(self) -> None:
         """Begin when the engine touches the host's network for the first time."""
-        self._context.attachments.on_first_use = self._begin
+        self._context.attachments.places.on_first_use = self._begin
         self._context.attachments.on_close = self.close
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class NetworkWatch:
 
     async def _repair(self) -> None:
         try:
-            mended = await self._context.attachments.repair()
+            mended = await self._context.attachments.places.repair()
         except ToolkitError as error:
             _log.warning("the firewall could not be repaired: %s", error)
             return

@@ -53,7 +53,7 @@ class NetworkUseCases:
         """
         record = self._index.find(reference)
         if record.name == BRIDGE and not record.subnets:
-            record = await self._context.attachments.make_network(record)
+            record = await self._context.attachments.places.make(record)
         return self._shown(record)
 
     async def create(self, spec: NetworkSpec) -> tuple[Network, Names]:
@@ -134,7 +134,7 @@ class NetworkUseCases:
         )
         self._index.put(record)
         try:
-            record = await self._context.attachments.make_network(record)
+            record = await self._context.attachments.places.make(record)
         except BaseException:
             self._index.drop(record.id)
             raise
@@ -150,7 +150,7 @@ class NetworkUseCases:
         users = [each.container_name for each in self._shown(record).endpoints]
         if users:
             raise NetworkInUseError(record.name, record.id, users)
-        await self._context.attachments.remove_network(record)
+        await self._context.attachments.places.remove(record)
         self._tell("destroy", record)
 
     def _users(self, name: str) -> Names:

@@ -193,7 +193,7 @@ class ContainerProgram(RecordedContainer):
             intent = self._write_soon()
             clients = self._take_clients()
             try:
-                ways = context.spawn(context.attachments.open_way(attachment))
+                ways = context.spawn(context.attachments.published.open(attachment))
                 if has_run:
                     await context.on_host(_drop_exit_status, context, self.record)
                 launch = context.launch_context(self.record)
@@ -248,7 +248,7 @@ class ContainerProgram(RecordedContainer):
             async def connect(netns_fd: int) -> None:
                 await attachments.connect(attachment, self.record, netns_fd)
                 await ways
-                proxy.append(self._context.spawn(attachments.start_proxy(attachment)))
+                proxy.append(self._context.spawn(attachments.published.start_proxy(attachment)))
 
         program = await self._context.parts.supervisor.start(
             bundle_dir, clients, backend=self.record.backend, connect=connect

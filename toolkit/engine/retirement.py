@@ -11,7 +11,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from toolkit.engine.attachment import TRACES_NAME
+from toolkit.engine.network_places import TRACES_NAME
 from toolkit.errors import ToolkitError
 from toolkit.network.sweep import sweep
 
