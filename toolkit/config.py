@@ -98,6 +98,11 @@ class Instance:
         return self.data_dir / "containers"
 
     @property
+    def builds_dir(self) -> Path:
+        """Directory of what builds were sent and fetched, for as long as they last."""
+        return self.data_dir / "builds"
+
+    @property
     def bundles_dir(self) -> Path:
         """Volatile directory of each started container: bundle and shim socket."""
         return self.run_dir / "containers"

@@ -27,6 +27,7 @@ from integration.images_volumes.asking import (
 )
 from toolkit.bootstrap import bootstrap_image
 from toolkit.config import Instance
+from toolkit.vm.first_container import FirstContainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,3 +106,19 @@ def test_files_volumes_and_commits_are_as_with_overlay(other_engine: Engine) -> 
     for one in (container, second):
         containers.remove(one, volumes=True)
     assert not place.exists()
+
+
+def test_an_image_is_built_as_with_overlay(other_engine: Engine) -> None:
+    """Stages, copies and runs; a tree that is copied has nothing of a container's in it."""
+    text = (
+        b"FROM busybox AS one\nRUN echo a > /a && mkdir /etc/new\nWORKDIR /w\n"
+        b"FROM scratch\nCOPY --from=one / /\nCOPY --from=one / /all/\n"
+        b"RUN rm /a && [ -d /w ] && [ -d /etc/new ] && cp /all/a /b && [ ! -e /all/.dockerenv ]\n"
+    )
+    images = other_engine.client.images
+    messages = list(
+        images.build(archive(Dockerfile=text), query={"networkmode": "none", "t": "built"})
+    )
+    assert messages[-1]["stream"] == "Successfully tagged built:latest\n"
+    assert FirstContainer(other_engine.client).run("built", ["cat", "/b"]) == "a"
+    images.remove("built", force=True)

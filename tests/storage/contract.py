@@ -240,6 +240,21 @@ class DriverContract(ABC):
         assert found == [["dev", "etc", "new", "proc", "sys", "tree"]]
         assert Path("/proc/self/mountinfo").read_text() == mounts
 
+    def test_an_image_s_tree_is_read_without_what_a_container_gets_in_it(
+        self, store: LayerStore
+    ) -> None:
+        top = self.changed_image(store)
+        assert top is not None
+        store.hold(top)
+        found: list[list[str]] = []
+        try:
+            store.read_image(top, lambda root_fd: found.append(sorted(os.listdir(root_fd))))  # noqa: PTH208 - a descriptor
+        except KernelCallError as error:
+            assert error.errno == errno.EPERM  # noqa: PT017 - only root has mount namespaces
+        else:
+            assert found == [["tree"]]
+        store.settle(top)
+
     def test_a_commit_gives_the_same_tree_and_no_changes(self, store: LayerStore) -> None:
         """RT-155, RT-187: what was changed, applied to the image, leaves no difference."""
         store.create_rw(CONTAINER, self.changed_image(store))

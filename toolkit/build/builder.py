@@ -8,7 +8,6 @@ told and in which words is docker's (api-and-cli 3.10): clients read it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from toolkit.build.beside import beside
@@ -104,7 +103,7 @@ class Build:
             return await self._run_stages()
         finally:
             for tree in self._trees.values():
-                await beside(tree.close)
+                tree.close()
 
     async def _run_stages(self) -> BuiltImage:
         stages = self.dockerfile.up_to(self.options.target)
@@ -210,13 +209,11 @@ class Build:
             raise InvalidRequestError(f"invalid from flag value {name[:80]}: no such stage so far")
         if image is None:
             image = await self.bench.workshop.base(name, self.options, self.bench.tell)
-        tree = self._trees.get(image.id)
-        if tree is None:
-            tree = await beside(
-                partial(LayerTree.open, self.bench.layers, image.top), undo=LayerTree.close
-            )
-            self._trees[image.id] = tree
-        return tree
+        if image.top is None:
+            raise InvalidRequestError(f"there is no file in {name[:80]}")
+        if image.id not in self._trees:
+            self._trees[image.id] = LayerTree.open(self.bench.layers, image.top)
+        return self._trees[image.id]
 
     def _changing(
         self, top: ChainId | None, act: Callable[[int], None], *, may_be: bool = True

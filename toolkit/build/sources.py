@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-import secrets
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from toolkit.dockerignore import BadPatternError, compile_glob, has_wildcard
 from toolkit.errors import InvalidRequestError, KernelCallError, UnsafeArchiveError
 from toolkit.kernel.paths import open_in_root
+from toolkit.storage import tarformat
 from toolkit.storage.compression import PlainStream
 from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.metadata import read_xattrs
 from toolkit.storage.names import WHITEOUT_PREFIX, printable
 from toolkit.storage.places import resolve_in_scope
-from toolkit.storage.tarreader import TarReader
 from toolkit.storage.trees import Entry, open_directory, walk_tree
 
 if TYPE_CHECKING:
@@ -84,30 +83,25 @@ class DirectoryTree:
 
 @dataclass(frozen=True)
 class LayerTree:
-    """An image's tree, seen by one thread only.
-
-    Open and close it where the store's own directories are seen: not below a
-    mount of `toolkit.storage.views`. Reading may be there.
-    """
+    """An image's tree, seen by one thread only; its layers stay as long as it is open."""
 
     layers: LayerStore
-    scratch_id: str
+    top: ChainId
 
     @classmethod
-    def open(cls, layers: LayerStore, top: ChainId | None) -> LayerTree:
+    def open(cls, layers: LayerStore, top: ChainId) -> LayerTree:
         """Return the tree of an image's uppermost layer; `close` it."""
-        scratch_id = secrets.token_hex(32)
-        layers.create_rw(scratch_id, top)
-        return cls(layers, scratch_id)
+        layers.hold(top)
+        return cls(layers, top)
 
     def close(self) -> None:
         """Let the layers go."""
-        self.layers.remove_rw(self.scratch_id)
+        self.layers.settle(self.top)
 
     def read(self, act: Callable[[int], _Result]) -> _Result:
         """Call something with the tree's root."""
         results: list[_Result] = []
-        self.layers.read_tree(self.scratch_id, lambda root_fd: results.append(act(root_fd)))
+        self.layers.read_image(self.top, lambda root_fd: results.append(act(root_fd)))
         return results[0]
 
 
@@ -140,12 +134,13 @@ class Source:
 
     def _begins_as_archive(self, root_fd: int) -> bool:
         with os.fdopen(_open_file(root_fd, self.path), "rb") as file:
-            limits = ArchiveLimits()
             try:
-                stream = PlainStream(file, limit_bytes=limits.stream_bytes)
-                return next(iter(TarReader(stream, limits)), None) is not None
-            except UnsafeArchiveError:
+                stream = PlainStream(file, limit_bytes=ArchiveLimits().stream_bytes)
+                block = stream.read(tarformat.BLOCK_BYTES)
+                tarformat.parse_header(block.ljust(tarformat.BLOCK_BYTES, b"\0"))
+            except (UnsafeArchiveError, ValueError):
                 return False
+            return any(block)
 
 
 def _open_file(root_fd: int, path: bytes) -> int:

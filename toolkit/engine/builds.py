@@ -21,7 +21,7 @@ from toolkit.build.context import BuildContext, new_context
 from toolkit.build.dockerfile import parse_dockerfile
 from toolkit.build.ports import Told
 from toolkit.engine.commit import derived_document
-from toolkit.engine.model import ContainerSpec
+from toolkit.engine.model import ContainerSpec, HealthCheck
 from toolkit.errors import ImageInUseError, ImageNotFoundError, ToolkitError
 from toolkit.images.image import ImageId, is_image_id
 from toolkit.images.references import Reference
@@ -30,7 +30,6 @@ from toolkit.images.store import machine_architecture, taggable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from toolkit.build.ports import BuildOptions, RunStep, StepImage
     from toolkit.engine.container import Container
@@ -92,7 +91,7 @@ class BuildUseCases:
             ToolkitError: A step failed.
         """
         names = [taggable(tag).familiar for tag in options.tags]
-        directory = builds_dir(self._context)
+        directory = self._context.instance.builds_dir
         context = await beside(lambda: new_context(directory), undo=BuildContext.remove)
         try:
             await beside(lambda: context.receive(stream))
@@ -160,11 +159,6 @@ class BuildUseCases:
             removed += [one.deleted for one in gone if one.deleted]
             freed += image.layer_bytes[-1] if image.layer_bytes else 0
         return PrunedBuilds(tuple(removed), freed)
-
-
-def builds_dir(context: EngineContext) -> Path:
-    """Return where builds keep what they were sent."""
-    return context.instance.data_dir / "builds"
 
 
 def _short(image_id: str) -> str:
@@ -280,6 +274,7 @@ def _spec(step: RunStep, *, is_kept: bool) -> ContainerSpec:
         entrypoint=("",),
         command=step.command,
         env=step.env,
+        health=HealthCheck(test=("NONE",)),
         host=replace(
             template.host,
             network_mode=step.options.network_mode or "default",

@@ -92,7 +92,7 @@ class Engine:
         async with AsyncExitStack() as undo:
             for directory in (instance.data_dir, instance.run_dir):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for directory in (instance.containers_dir, instance.bundles_dir):
+            for directory in (instance.containers_dir, instance.bundles_dir, instance.builds_dir):
                 directory.mkdir(mode=0o700, exist_ok=True)
             lock = InstanceLock.acquire(instance.run_dir / LOCK_NAME)
             undo.callback(lock.release)

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from toolkit.build.context import sweep_builds
-from toolkit.engine.builds import builds_dir
 from toolkit.engine.container import Container
 from toolkit.engine.copies import read_copy
 from toolkit.engine.model import (
@@ -180,7 +179,7 @@ def _sweep(context: EngineContext, known: set[ContainerId]) -> None:
     for container_id in _ids_in(instance.containers_dir):
         if container_id not in known:
             _remove_tree(instance.containers_dir / container_id)
-    for name in sweep_builds(builds_dir(context)):
+    for name in sweep_builds(instance.builds_dir):
         _log.warning("removed the context of build %s", name)
     for removed in context.parts.layers.sweep(set(known)):
         _log.warning("removed the unknown layer %s", removed)

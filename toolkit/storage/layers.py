@@ -26,11 +26,12 @@ from toolkit.storage.layer import (
 )
 from toolkit.storage.layerdirs import LayerDirectories, check_container_id
 from toolkit.storage.layerfiles import LayerFile, write_layer_file
+from toolkit.storage.opened import opened_directories
 from toolkit.storage.overlay import OverlayDriver
 from toolkit.storage.pipes import piped
 from toolkit.storage.recipe import RECIPE_NAME, LayerArchive, RecipeWriter
 from toolkit.storage.vfs import VfsDriver
-from toolkit.storage.views import run_privately, viewed_root
+from toolkit.storage.views import run_privately, viewed_layers, viewed_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -254,6 +255,27 @@ class LayerStore:
 
         def run() -> None:
             with viewed_root(source) as root_fd:
+                act(root_fd)
+
+        run_privately(run)
+
+    def read_image(self, top: ChainId, act: Callable[[int], None]) -> None:
+        """Call something with an image's tree to be read, without what a container gets in it.
+
+        `hold` the layer meanwhile.
+
+        Raises:
+            LayerNotFoundError: A layer is missing.
+        """
+        with self._lock:
+            visible = self._visible(top)
+        if not self._driver.shares_init_layer:  # each layer's directory is a whole tree
+            with opened_directories(self._paths(visible[:1])) as (root_fd,):
+                act(root_fd)
+            return
+
+        def run() -> None:
+            with viewed_layers(str(self._dirs.base_dir), visible) as root_fd:
                 act(root_fd)
 
         run_privately(run)

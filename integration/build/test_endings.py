@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How builds end before their end: a client that goes, an engine that is killed; what stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from integration.build.conftest import Builder
+
+_SECONDS = 15
+SLEEPER = b"FROM busybox\nRUN echo begun; sleep 43219\n"
+
+
+def wait_until(builder: Builder, count: int) -> float:
+    """Wait until so many containers are there; return how long that took."""
+    began = time.monotonic()
+    containers = builder.engine.client.containers
+    while len(containers.list(every=True)) != count:
+        assert time.monotonic() - began < _SECONDS
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def sleepers() -> int:
+    found = subprocess.run(["pgrep", "-fxc", "sleep 43219"], capture_output=True, check=False)
+    return int(found.stdout)
+
+
+@pytest.mark.parametrize("client", ["docker", "toolkit"])
+def test_a_client_that_goes_ends_its_build(builder: Builder, client: str) -> None:
+    """S-68, F-22: TestBuildCancellationKillsSleep; stopped and gone within 2 s."""
+    program = {
+        "docker": ["docker", "build", "--network", "none", "-"],
+        "toolkit": [sys.executable, "-m", "toolkit.cli.main", "build", "--network", "none", "-"],
+    }[client]
+    process = subprocess.Popen(
+        program,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=builder.engine.environ,
+    )
+    with process:
+        assert process.stdin is not None
+        process.stdin.write(SLEEPER)
+        process.stdin.close()
+        assert process.stdout is not None
+        while b"begun" not in process.stdout.readline():
+            assert process.poll() is None
+        process.kill()
+    assert wait_until(builder, 0) < 2
+    assert sleepers() == 0
+
+
+def test_a_client_that_stops_sending_leaves_no_context(builder: Builder) -> None:
+    process = subprocess.Popen(
+        ["curl", "-sN", "--unix-socket", str(builder.engine.socket_path), "-T", "-",
+         "-X", "POST", "http://d/v1.44/build"],
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stdin is not None
+        process.stdin.write(bytes(512))
+        process.stdin.flush()
+        builds = builder.engine.data_dir / "builds"
+        began = time.monotonic()
+        while not list(builds.iterdir()):
+            assert time.monotonic() - began < _SECONDS
+            time.sleep(0.02)
+        process.kill()
+    began = time.monotonic()
+    while list(builds.iterdir()):
+        assert time.monotonic() - began < 2
+        time.sleep(0.02)
+
+
+def test_an_engine_that_is_killed_leaves_no_step(builder: Builder) -> None:
+    """F-01 for a build step: the next engine removes its container and its context."""
+    engine = builder.engine
+    process = subprocess.Popen(
+        ["docker", "build", "--network", "none", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=engine.environ,
+    )
+    with process:
+        assert process.stdin is not None
+        process.stdin.write(SLEEPER)
+        process.stdin.close()
+        assert process.stdout is not None
+        while b"begun" not in process.stdout.readline():
+            assert process.poll() is None
+        engine.client.close()
+        os.kill(engine.pid, signal.SIGKILL)
+        assert process.wait(_SECONDS) != 0
+    command = [sys.executable, "-m", "toolkit.cli.main", "engine"]
+    command += ["--instance", engine.instance.name, "--backend", builder.backend]
+    engine.pid = engine.process.start(command).pid
+    assert wait_until(builder, 0) < _SECONDS
+    assert sleepers() == 0
+    builder.good("FROM busybox\nRUN true\n")
+
+
+def test_a_step_that_fails_leaves_nothing_but_what_was_done(builder: Builder) -> None:
+    text = "FROM busybox\nRUN echo done > /d\nRUN exit 3\n"
+    assert builder.build(text).code == 3
+    assert "Using cache" in builder.build(text).text
+
+
+def test_containers_are_kept_where_asked(builder: Builder) -> None:
+    containers = builder.engine.client.containers
+    builder.build("FROM busybox\nRUN exit 3\n", rm=False)
+    (kept,) = containers.list(every=True)
+    assert kept["State"] == "exited"
+    containers.remove(kept["Id"])
+    builder.build("FROM busybox\nRUN exit 3\n", rm=False, forcerm=True)
+
+
+def test_builds_beside_each_other(builder: Builder) -> None:
+    """Four at once, of the same context, end alike."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    text = "FROM busybox\nCOPY f /\nRUN cat /f\n"
+    with ThreadPoolExecutor(4) as pool:
+        built = list(pool.map(lambda _: builder.build(text, {"f": b"x"}), range(4)))
+    assert [one.error for one in built] == [""] * 4
