@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,21 @@ from invoke.tasks import task
 
 from toolkit.config import Instance
 from toolkit.errors import ToolkitError
-from toolkit.vm import suites
+from toolkit.vm import machine_verbs, suites
 from toolkit.vm.conformance import measure as measure_conformance
+from toolkit.vm.settings import MachineSettings, is_root
 from toolkit.vm.this_machine import ThisMachine
+from toolkit.vm.where import decide
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from invoke.context import Context
+
+    from toolkit.vm.machines import Machines
 
 _HERE = Path(__file__).parent
 _DONE = frozenset({0})
-_NONE_SELECTED = 5  # pytest: no test of this suite matches
 
 
 def _machine(instance: str) -> ThisMachine:
@@ -34,12 +40,25 @@ def _machine(instance: str) -> ThisMachine:
     if instance:
         environ["TOOLKIT_INSTANCE"] = instance
     if sys.platform != "linux":
-        raise Exit("The engine needs a Linux kernel; 'vagrant up' makes one (see README).", 1)
+        raise Exit("The engine needs a Linux kernel: invoke up makes a machine that has one.", 1)
     return ThisMachine(instance=Instance.from_environment(environ))
 
 
-def _failed(error: ToolkitError) -> Exit:
-    return Exit("\n".join(filter(None, [str(error), error.hint])), 1)
+def _machines(instance: str = "", **chosen: str | int) -> Machines:
+    """Return the machines of an instance; Fabric is imported only for them."""
+    from toolkit.vm.machines import Machines  # noqa: PLC0415 - 300 ms, and only for machines
+
+    settings = MachineSettings.from_environment(os.environ, instance=instance, **chosen)  # type: ignore[arg-type]
+    return Machines.of(settings)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what went wrong into one message and an exit code."""
+    try:
+        yield
+    except ToolkitError as error:
+        raise Exit("\n".join(filter(None, [str(error), error.hint])), 1) from error
 
 
 def _run_each(c: Context, commands: list[list[str]], *, fine: frozenset[int] = _DONE) -> None:
@@ -51,44 +70,62 @@ def _run_each(c: Context, commands: list[list[str]], *, fine: frozenset[int] = _
         raise Exit(code=failed)
 
 
+_INSTANCE = "name of the engine's instance (default: TOOLKIT_INSTANCE or toolkit)"
+_MACHINE = "name of the machine (default: the first)"
+
+
 @task(
     help={
+        "here": "run the engine on this machine (the default as root on Linux)",
+        "provider": "make a machine: libvirt, virtualbox, vmware_desktop, parallels or qemu",
+        "machines": "how many machines",
+        "cgroups": "flavour of control groups that a machine is started with: v1 or v2",
         "install": "install missing system packages with apt (--no-install only tells)",
-        "instance": "name of the engine's instance (default: TOOLKIT_INSTANCE or toolkit)",
+        "instance": _INSTANCE,
     }
 )
-def up(_c: Context, install: bool = True, instance: str = "") -> None:
-    """Make this machine ready, start the engine and run a first container."""
-    try:
-        _machine(instance).up(install=install)
-    except ToolkitError as error:
-        raise _failed(error) from error
+def up(
+    _c: Context,
+    here: bool = False,
+    provider: str = "",
+    machines: int = 0,
+    cgroups: str = "",
+    install: bool = True,
+    instance: str = "",
+) -> None:
+    """Make this machine or a Vagrant machine ready, start the engine, run a first container."""
+    with _told():
+        where = decide(
+            os.environ, here=here, provider=provider, platform=sys.platform, is_root=is_root()
+        )
+        if where.is_here:
+            _machine(instance).up(install=install)
+            return
+        sys.stdout.write(f"a machine of Vagrant's: {where.reason}\n")
+        _machines(instance, provider=provider, count=machines, cgroups=cgroups).up()
 
 
 @task(
     help={
         "keep_data": "keep images and containers in /var/lib/<instance>; by default they go too",
-        "instance": "name of the engine's instance",
+        "instance": _INSTANCE,
     }
 )
 def down(_c: Context, keep_data: bool = False, instance: str = "") -> None:
-    """Stop the engine and its containers and remove all that they had here.
+    """Stop the engine on this machine and its containers and remove all that they had here.
 
-    System packages that `up` installed stay.
+    System packages that `up` installed stay. Vagrant machines: see `halt` and `destroy`.
     """
-    try:
+    with _told():
         _machine(instance).down(keep_data=keep_data)
-    except ToolkitError as error:
-        raise _failed(error) from error
 
 
-@task(help={"instance": "name of the engine's instance"})
+@task(help={"instance": _INSTANCE})
 def status(_c: Context, instance: str = "") -> None:
-    """Tell whether the engine runs, where, and with how many containers."""
-    try:
-        answers = _machine(instance).status()
-    except ToolkitError as error:
-        raise _failed(error) from error
+    """Tell whether the engine runs, where, and with how many containers; machines too."""
+    with _told():
+        machines = _machines(instance)
+        answers = machines.status() if machines.exist else _machine(instance).status()
     if not answers:
         raise Exit(code=1)
 
@@ -100,18 +137,127 @@ def doctor(_c: Context) -> None:
         raise Exit("Something required is missing (MISSING above).", 1)
 
 
+@task
+def box(_c: Context) -> None:
+    """Build a Debian box for libvirt here, without a machine, unless it is there already."""
+    with _told():
+        machine_verbs.build_box(MachineSettings.from_environment(os.environ))
+
+
+@task(
+    help={"off": "switch them off (the default puts their memory to disk)", "instance": _INSTANCE}
+)
+def halt(_c: Context, off: bool = False, instance: str = "") -> None:
+    """Stop the machines; `up` or `resume` go on where they were."""
+    with _told():
+        _machines(instance).halt(off=off)
+
+
+@task(help={"instance": _INSTANCE})
+def resume(_c: Context, instance: str = "") -> None:
+    """Go on with machines that were halted."""
+    with _told():
+        _machines(instance).there().up()
+
+
+@task(help={"boxes": "remove the box and Vagrant's copy of it too", "instance": _INSTANCE})
+def destroy(_c: Context, boxes: bool = False, instance: str = "") -> None:
+    """Remove the machines, and a libvirtd that was started for them."""
+    with _told():
+        _machines(instance).destroy(boxes=boxes)
+
+
+@task(
+    help={"command": "what to run there (default: a shell)", "machine": _MACHINE},
+    positional=["command"],
+)
+def ssh(_c: Context, command: str = "", machine: str = "") -> None:
+    """Log in to a machine, or run a command there; its exit code is ours."""
+    with _told():
+        code = machine_verbs.ssh(_machines().chosen(machine), command)
+    if code:
+        raise Exit(code=code)
+
+
+@task
+def sync(_c: Context) -> None:
+    """Bring this checkout to the machines; an engine whose code changed is started again."""
+    with _told():
+        machine_verbs.sync(_machines().there())
+
+
+@task(help={"machine": _MACHINE})
+def provision(_c: Context, machine: str = "") -> None:
+    """Run the provisioning scripts in a machine and tell what they changed."""
+    with _told():
+        machine_verbs.provision(_machines(), machine)
+
+
+@task(
+    help={
+        "follow": "go on showing what comes",
+        "lines": "how many of the last lines",
+        "machine": _MACHINE,
+    }
+)
+def logs(_c: Context, follow: bool = False, lines: int = 100, machine: str = "") -> None:
+    """Show what a machine's engine logged."""
+    with _told():
+        machine_verbs.logs(_machines().chosen(machine), lines=lines, follow=follow)
+
+
+@task(
+    help={"action": "save, restore, delete or list", "name": "of the snapshot"},
+    positional=["action", "name"],
+)
+def snapshot(_c: Context, action: str, name: str = "clean") -> None:
+    """Keep the machines' state under a name, or go back to it."""
+    with _told():
+        _machines().snapshot(action, name)
+
+
+@task(help={"close": "take the forwarded ports back", "machine": _MACHINE})
+def ports(_c: Context, close: bool = False, machine: str = "") -> None:
+    """Make the ports that containers publish in a machine reachable on this one."""
+    with _told():
+        machine_verbs.ports(_machines().chosen(machine), close=close)
+
+
 @task(
     help={
         "select": "run only the tests that match (pytest -k)",
         "workers": "how many tests at once (a number, or auto)",
         "unit_only": "leave out the integration tests, which need root on Linux",
+        "machine": "run the integration tests on the machines that `up` made",
+        "machines": "share them out over that many machines",
+        "last_failed": "run only what failed the last time",
+        "trees": "files and directories of integration tests, separated by commas",
     }
 )
-def test(c: Context, select: str = "", workers: str = "auto", unit_only: bool = False) -> None:
-    """Run the unit tests, then the integration tests on this kernel."""
-    selection = suites.Selection(select=select, workers=workers)
-    fine = _DONE | {_NONE_SELECTED} if select else _DONE
-    _run_each(c, suites.test_commands(selection, unit_only=unit_only), fine=fine)
+def test(
+    c: Context,
+    select: str = "",
+    workers: str = "auto",
+    unit_only: bool = False,
+    machine: bool = False,
+    machines: int = 0,
+    last_failed: bool = False,
+    trees: str = "",
+) -> None:
+    """Run the unit tests, then the integration tests on this kernel or on a machine's."""
+    selection = suites.Selection(
+        select=select, workers=workers, last_failed=last_failed, trees=suites.words(trees)
+    )
+    fine = _DONE | {suites.NONE_SELECTED} if selection.is_narrow else _DONE
+    on_machines = machine or bool(machines)
+    # trees that are named are all that is wanted
+    commands = suites.test_commands(selection, unit_only=unit_only or on_machines)
+    _run_each(c, commands, fine=fine)
+    if on_machines and not unit_only:
+        with _told():
+            code = machine_verbs.test(_machines(count=machines).there(), selection)
+        if code:
+            raise Exit(code=code)
 
 
 @task

@@ -23,6 +23,7 @@ from toolkit.bootstrap import bootstrap_image
 from toolkit.client import Client
 from toolkit.config import Instance
 from toolkit.testing import ContainerEngine
+from toolkit.vm import shards
 from toolkit.vm.doctor import Host, examine, is_fit
 from toolkit.vm.engine_process import EngineProcess
 from toolkit.vm.first_container import FirstContainer
@@ -101,17 +102,35 @@ class Engine:
         return Ledger.of(self.instance, self.pid)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark and, where this machine cannot run them, skip with the reason."""
+    _keep_shard(config, items)
     reason = _unfit()
     skip = pytest.mark.skip(reason=reason) if reason else None
     for item in items:
-        if _HERE in item.path.parents:
+        if _HERE in item.path.parents and _HERE / "machine" not in item.path.parents:
             item.add_marker(pytest.mark.needs_root)
             if skip:
                 item.add_marker(skip)
             if "docker_cli" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.needs_docker_cli)
+
+
+def _keep_shard(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave only this machine's part, where several machines share the suite."""
+    text = os.environ.get(shards.VARIABLE)
+    if not text:
+        return
+    names = [_group_of(item) for item in items]
+    mine = shards.Shard.parse(text).groups(names)
+    others = [item for item, name in zip(items, names, strict=True) if name not in mine]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item, name in zip(items, names, strict=True) if name in mine]
+
+
+def _group_of(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("xdist_group")
+    return str(mark.args[0]) if mark and mark.args else str(item.path)
 
 
 def _unfit() -> str:

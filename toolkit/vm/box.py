@@ -72,9 +72,7 @@ class Box:
             return _ARCHITECTURES[self.machine]
         except KeyError:
             known = " and ".join(_ARCHITECTURES)
-            raise MachineError(
-                f"no box is made for {self.machine}, only for {known}"
-            ) from None
+            raise MachineError(f"no box is made for {self.machine}, only for {known}") from None
 
     @property
     def recipe(self) -> Path:

@@ -62,6 +62,26 @@ def run(
     return done.stdout
 
 
+def watch(argv: Sequence[str], *, directory: Path | None = None) -> int:
+    """Run a program on this terminal, and return its exit code.
+
+    Ctrl-C is the program's: what it then does, and how long that takes, is waited for.
+
+    Raises:
+        MachineError: It is not there.
+    """
+    try:
+        process = subprocess.Popen(argv, cwd=directory)  # noqa: S603 - argv is a list
+    except FileNotFoundError as error:
+        raise MachineError(f"{argv[0]}: no such program on this machine") from error
+    with process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
 def succeeds(argv: Sequence[str]) -> bool:
     """Tell whether a program is there and ends with 0."""
     try:

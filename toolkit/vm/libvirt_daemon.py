@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SYSTEM_URI: Final = "qemu:///system"
 POOL: Final = "container-toolkit"
 _VIRSH: Final = ("virsh", "--connect", SYSTEM_URI)
-_NETWORK: Final = "default"
+_NETWORK: Final = "vagrant-libvirt"  # the plugin makes it
 _START_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 20.0
 # root alone reaches the sockets: they are 0700, so nobody has to prove more
@@ -61,7 +61,7 @@ class LibvirtDaemon:
         return _running(self.directory / "libvirtd.pid") is not None
 
     def ensure(self, user: str, *, pool_dir: Path) -> None:
-        """See to it that a libvirtd answers, with its default network and a place for disks.
+        """See to it that a libvirtd answers, with a place for disks.
 
         Args:
             user: Who needs it; `release` takes the name back.
@@ -75,18 +75,20 @@ class LibvirtDaemon:
         if self.is_ours:
             (self.directory / "users").mkdir(exist_ok=True)
             (self.directory / "users" / user).touch()
-        self._start_network()
         self._open_pool(pool_dir)
 
     def release(self, user: str) -> bool:
         """Stop what was started here when its last user lets go; return whether it was."""
         users = self.directory / "users"
+        if not users.is_dir():
+            return False
         (users / user).unlink(missing_ok=True)
         if not self.is_ours or any(users.iterdir()):
             return False
         self.close_pool()
         with suppress(MachineError):  # somebody else may have stopped it
             self.run([*_VIRSH, "net-destroy", _NETWORK])
+            self.run([*_VIRSH, "net-undefine", _NETWORK])
         for name in ("libvirtd", "virtlogd"):
             identity = _running(self.directory / f"{name}.pid")
             if identity is not None:
@@ -98,7 +100,9 @@ class LibvirtDaemon:
     def _start(self) -> None:
         for name in ("virtlogd", "libvirtd"):  # in this order: libvirtd asks for the other
             if shutil.which(name) is None:
-                raise MachineError(f"{name} is not installed: apt-get install libvirt-daemon-system")
+                raise MachineError(
+                    f"{name} is not installed: apt-get install libvirt-daemon-system"
+                )
         if os.geteuid() != 0:
             raise MachineError("libvirtd does not run: start it (systemctl start libvirtd)")
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -112,10 +116,6 @@ class LibvirtDaemon:
         self.run([*libvirtd, "--config", str(configuration)])
         # it looks at every emulator first
         self.run([*_VIRSH, "version"], timeout_seconds=_START_SECONDS)
-
-    def _start_network(self) -> None:
-        if _NETWORK not in self.run([*_VIRSH, "net-list", "--name"]).split():
-            self.run([*_VIRSH, "net-start", _NETWORK])
 
     def _open_pool(self, directory: Path) -> None:
         """Make the place for disks known; it lasts as long as the daemon, the disks longer."""

@@ -116,6 +116,11 @@ class MachineSettings:
         )
 
     @property
+    def is_system_wide(self) -> bool:
+        """Whether the things are root's, below /var, and not in somebody's home."""
+        return self.places.state_dir.is_relative_to("/var")
+
+    @property
     def machine_names(self) -> tuple[str, ...]:
         """Vagrant's names of the machines."""
         return tuple(f"machine{number}" for number in range(1, self.count + 1))

@@ -10,7 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NONE_SELECTED = 5  # pytest: no test of this suite matches
 CHECKED_TREES = ("toolkit", "tests", "integration", "bench", "tasks.py")
 
 
@@ -20,11 +25,23 @@ class Selection:
 
     select: str = ""
     workers: str = "auto"
+    last_failed: bool = False
+    trees: tuple[str, ...] = ()
 
-    def pytest(self, tree: str) -> list[str]:
-        """Return the command that runs one tree of tests."""
-        command = [sys.executable, "-m", "pytest", "-n", self._workers(tree), tree]
-        return [*command, "-k", self.select] if self.select else command
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it may leave a suite without any test."""
+        return bool(self.select) or self.last_failed
+
+    def pytest(self, *trees: str) -> list[str]:
+        """Return the command that runs trees of tests."""
+        command = [sys.executable, "-m", "pytest", "-n", self._workers(trees[0]), *trees]
+        return [*command, *self.options()]
+
+    def options(self) -> list[str]:
+        """Return pytest's options that narrow a run."""
+        options = ["-k", self.select] if self.select else []
+        return [*options, "--last-failed"] if self.last_failed else options
 
     def _workers(self, tree: str) -> str:
         """Give unit tests two workers a processor: they wait half the time for disk and clock."""
@@ -33,9 +50,32 @@ class Selection:
 
 
 def test_commands(selection: Selection, *, unit_only: bool) -> list[list[str]]:
-    """Return the suites in their order: the quick one, then the one on a real kernel."""
+    """Return the suites in their order: the quick one, then the one on a real kernel.
+
+    Where trees of integration tests are named, they are all that is wanted.
+    """
+    if selection.trees:
+        return [] if unit_only else [selection.pytest(*selection.trees)]
     trees = ["tests"] if unit_only else ["tests", "integration"]
     return [selection.pytest(tree) for tree in trees]
+
+
+def machine_commands(configs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the suite that looks at machines from outside, for each one.
+
+    Args:
+        configs: OpenSSH's configuration and a machine's name in it, for each machine.
+    """
+    command = [sys.executable, "-m", "pytest", "integration/machine"]
+    return [
+        [*command, f"--ssh-config={path}", f"--hosts=ssh://{name}", "--sudo"]
+        for path, name in configs
+    ]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return what is separated by commas."""
+    return tuple(word for word in text.split(",") if word)
 
 
 def lint_commands() -> list[list[str]]:

@@ -15,6 +15,7 @@ fi
 has_systemd || exit 0
 
 if ! systemctl is-active -q "$unit"; then
+  systemctl reset-failed "$unit" 2>/dev/null || true
   systemctl start "$unit"
   changed "$unit started"
 fi

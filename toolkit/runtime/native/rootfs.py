@@ -161,7 +161,11 @@ def _make_read_only(root_fd: int, path: str) -> None:
 
 
 def _mask(root_fd: int, paths: Iterable[str]) -> None:
-    """Hide paths: a directory behind one empty tmpfs, a file behind the container's null."""
+    """Hide paths: a directory behind one empty tmpfs, a file behind the container's null.
+
+    The tmpfs itself covers the first directory, binds of it the others: before Linux 6.15
+    a mount that is attached nowhere cannot be cloned.
+    """
     null_fd = _open_null(root_fd)
     empty_fd = -1
     for path in paths:
@@ -170,14 +174,16 @@ def _mask(root_fd: int, paths: Iterable[str]) -> None:
             continue
         if _is_directory(found_fd):
             if empty_fd < 0:
-                empty_fd = mounts.new_filesystem(
+                cover_fd = empty_fd = mounts.new_filesystem(
                     "tmpfs", {"size": "0", "mode": "755"}, _RDONLY | _GUARDED
                 )
-            cover_fd = mounts.clone_tree(empty_fd)
+            else:
+                cover_fd = mounts.clone_tree(empty_fd)
         else:
             cover_fd = mounts.clone_tree(null_fd)
         mounts.attach_mount(cover_fd, found_fd, path)
-        os.close(cover_fd)
+        if cover_fd != empty_fd:
+            os.close(cover_fd)
         os.close(found_fd)
     os.close(null_fd)
     if empty_fd >= 0:

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The integration suite on machines: one part each, seen while it runs, results brought back.
+
+Owns the command line in the machine, who gets which part, and the sum. Which tests
+there are is the suite's; see `toolkit.vm.shards` for the split.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+from toolkit.vm.remote import TREE, Lines, Remote
+from toolkit.vm.shards import VARIABLE, Shard
+from toolkit.vm.suites import NONE_SELECTED, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from toolkit.vm.login import Login
+
+_PYTHON: Final = "/usr/local/lib/toolkit/bin/python"
+_REPORT: Final = "report/machine.xml"
+_TEST_SECONDS: Final = 600  # of one test: the machine's processor may be an emulated one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What became of the tests."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> Counts:
+        """Count the cases of a JUnit file."""
+        suites = ET.parse(path).getroot().iter("testsuite")  # noqa: S314 - of our own machine
+        total = cls()
+        for suite in suites:
+            tests, failed, errors, skipped = (
+                int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
+            )
+            part = cls(
+                passed=tests - failed - errors - skipped,
+                failed=failed + errors,
+                skipped=skipped,
+                seconds=float(suite.get("time", "0")),
+            )
+            total = total.plus(part)
+        return total
+
+    def plus(self, other: Counts) -> Counts:
+        """Return the sum; the time is the longer one, as they ran beside each other."""
+        return Counts(
+            passed=self.passed + other.passed,
+            failed=self.failed + other.failed,
+            skipped=self.skipped + other.skipped,
+            seconds=max(self.seconds, other.seconds),
+        )
+
+    def __str__(self) -> str:
+        words = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        return f"{words} in {self.seconds:.0f} s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSuite:
+    """The suite with its options.
+
+    Attributes:
+        selection: Which tests; those that look at a machine from outside are left out.
+        report_dir: Where the JUnit files are brought.
+        prefix: Begins the names of the engines that the tests start.
+    """
+
+    report_dir: Path
+    selection: Selection = field(default_factory=Selection)
+    prefix: str = "tkt"
+    say: Callable[[str], None] = print
+
+    def command(self) -> str:
+        """Return what a machine's shell is given."""
+        trees = self.selection.trees or ("integration",)
+        words = [_PYTHON, "-m", "pytest", "-n", self.selection.workers, *trees]
+        words += ["--ignore=integration/machine", f"--junitxml={_REPORT}", "--color=no"]
+        words += [f"--timeout={_TEST_SECONDS}", *self.selection.options()]
+        return f"cd {TREE} && rm -f {_REPORT} && exec {shlex.join(words)}"
+
+    def run(self, logins: Sequence[Login]) -> int:
+        """Run a part on each machine at once; return the worst exit code."""
+        parts = [Shard(number=number + 1, count=len(logins)) for number in range(len(logins))]
+        with ThreadPoolExecutor(max_workers=len(logins)) as threads:
+            codes = list(threads.map(self._run_part, logins, parts))
+        reports = [self._report(login) for login in logins]
+        counts = [Counts.read(path) for path in reports if path.is_file()]
+        total = Counts()
+        for login, part in zip(logins, counts, strict=False):
+            self.say(f"{login.machine}: {part}")
+            total = total.plus(part)
+        if len(counts) > 1:
+            self.say(f"all machines: {total}")
+        return self._exit_code(codes)
+
+    def _exit_code(self, codes: Sequence[int]) -> int:
+        """Return the worst code: no test is fine where a selection, or the split, leaves none."""
+        is_fine = self.selection.is_narrow or len(codes) > 1
+        bad = [code for code in codes if code and not (code == NONE_SELECTED and is_fine)]
+        return max(bad, default=0)
+
+    def _report(self, login: Login) -> Path:
+        return self.report_dir / f"{login.machine}.xml"
+
+    def _run_part(self, login: Login, part: Shard) -> int:
+        environ = {"TOOLKIT_TEST_PREFIX": self.prefix}
+        mark = ""
+        if part.count > 1:
+            environ[VARIABLE] = str(part)
+            mark = f"{login.machine}: "
+        out = Lines(self.say, mark) if mark else sys.stdout
+        self._report(login).unlink(missing_ok=True)
+        with Remote.on(login) as remote:
+            code = remote.follow(self.command(), environ=environ, out=out)
+            remote.fetch(f"{TREE}/{_REPORT}", self._report(login))
+        return code

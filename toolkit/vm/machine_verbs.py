@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person asks of machines that are there, one function a task.
+
+Owns no state: each puts together what other modules own. Fabric is imported where it
+is used: it takes 300 ms, and `invoke up` on this machine needs none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING, Final
+
+from toolkit.vm import commands, published, suites
+from toolkit.vm.box import Box
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from toolkit.vm.login import Login
+    from toolkit.vm.machines import Machines
+    from toolkit.vm.settings import MachineSettings
+
+_UNIT: Final = "toolkit-engine"
+
+
+def build_box(settings: MachineSettings) -> Path:
+    """Build the local box, unless it is there; return its catalogue."""
+    return Box(settings=settings, machine=platform.machine()).build()
+
+
+def ssh(login: Login, command: str) -> int:
+    """Log in on this terminal, or run a command; return the exit code."""
+    return commands.watch([*login.argv(), command] if command else login.argv("-t"))
+
+
+def sync(machines: Machines) -> None:
+    """Bring the checkout to every machine."""
+    for login in machines.logins:
+        login.open()
+        machines.refresh(login)
+
+
+def provision(machines: Machines, machine: str) -> None:
+    """Run the scripts in one machine, whether that is due or not."""
+    from toolkit.vm.remote import Remote  # noqa: PLC0415 - see the module's docstring
+
+    login = machines.chosen(machine)
+    with Remote.on(login) as remote:
+        machines.sync(login)
+        machines.provision(login, remote)
+
+
+def logs(login: Login, *, lines: int, follow: bool) -> None:
+    """Show the engine's log."""
+    command = f"sudo journalctl --unit={_UNIT} --no-pager --lines={lines}"
+    ssh(login, f"{command} --follow" if follow else command)
+
+
+def ports(login: Login, *, close: bool) -> None:
+    """Forward the published ports, or take them back."""
+    forwards = published.Ports(login=login, is_free=published.is_free)
+    if close:
+        forwards.close()
+    else:
+        forwards.forward()
+
+
+def test(machines: Machines, selection: suites.Selection) -> int:
+    """Look at every machine from outside, then run the suite inside; return the exit code."""
+    from toolkit.vm.machine_suite import MachineSuite  # noqa: PLC0415 - see the module's docstring
+
+    sync(machines)
+    repository = machines.settings.repository
+    code = 0
+    if not selection.trees:
+        configs = [(str(login.config_path), login.machine) for login in machines.logins]
+        for command in suites.machine_commands(configs):
+            code = code or commands.watch([*command, *selection.options()], directory=repository)
+        if code == suites.NONE_SELECTED and selection.is_narrow:
+            code = 0
+    prefix = os.environ.get("TOOLKIT_TEST_PREFIX", "tkt")
+    suite = MachineSuite(
+        report_dir=repository / "report", selection=selection, prefix=prefix, say=machines.say
+    )
+    return suite.run(machines.logins) or code
