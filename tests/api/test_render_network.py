@@ -90,13 +90,20 @@ def test_a_user_network_is_shown_with_its_names() -> None:
 
 
 def test_a_stopped_container_keeps_its_wishes_and_has_no_address() -> None:
-    record = container(runs=False, mac_address="02:42:00:00:00:09", wishes={"lan": EndpointSpec()})
+    wishes = {"bridge": EndpointSpec(), "lan": EndpointSpec()}
+    record = container(runs=False, mac_address="02:42:00:00:00:09", wishes=wishes)
     shown = network_settings(record, INSTANCE, IDS)
     assert sorted(shown["Networks"]) == ["bridge", "lan"]
     own = shown["Networks"]["bridge"]
     assert (own["NetworkID"], own["EndpointID"], own["IPAddress"]) == ("b" * 64, "", "")
     assert own["MacAddress"] == "02:42:00:00:00:09"
     assert (shown["SandboxID"], shown["SandboxKey"], shown["Bridge"]) == ("", "", "")
+
+
+def test_one_that_was_taken_off_all_networks_shows_none() -> None:
+    assert endpoints(container("lan"), IDS) == {}
+    assert list(endpoints(container("lan", runs=False), IDS)) == ["lan"]
+    assert list(endpoints(container("host"), IDS)) == ["host"]
 
 
 def test_another_containers_network_is_not_ones_own() -> None:

@@ -269,6 +269,27 @@ def test_connect_and_disconnect_while_it_runs(world: World) -> None:
     play(world, scenario)
 
 
+def test_a_container_that_is_on_none_can_come_back_to_its_own(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await two_networks(engine)
+        container = await started(engine, host=HostOptions(network_mode="n1"))
+        await engine.networks.disconnect("n1", container.record.id)
+        assert container.record.endpoints == {}
+        with pytest.raises(ConflictError, match="not connected"):
+            await engine.networks.disconnect("n1", container.record.id)
+        await engine.networks.connect("n1", container.record.id)
+        with pytest.raises(ConflictError, match="already exists"):
+            await engine.networks.connect("n1", container.record.id)
+        assert list(container.record.endpoints) == ["n1"]
+        await engine.networks.disconnect("n1", container.record.id)
+        await container.stop(0)
+        await container.start()
+        assert list(container.record.endpoints) == ["n1"]
+        await engine.networks.disconnect("n1", container.record.id)
+
+    play(world, scenario)
+
+
 def test_prune_and_removal_spare_networks_in_use(world: World) -> None:
     async def scenario(engine: Engine) -> None:
         await two_networks(engine)

@@ -89,10 +89,16 @@ def _attached(container: AttachedContainer) -> dict[str, str]:
 
 
 def network_names(record: ContainerRecord) -> list[str]:
-    """Return the networks that a container is on, or will be when it runs, by name."""
+    """Return the networks that a container is on, or is to be on when it runs, by name.
+
+    One that was taken off all of them shows none while it runs.
+    """
     mode = record.spec.host.network_mode
-    own = () if mode.startswith(_CONTAINER) else (mode,)
-    return sorted({*own, *record.spec.endpoints, *record.endpoints})
+    names = {*record.spec.endpoints, *record.endpoints}
+    is_implied = mode in _NO_PORTS or not (names or record.state.pid)
+    if is_implied and not mode.startswith(_CONTAINER):
+        names.add(mode)
+    return sorted(names)
 
 
 def endpoints(record: ContainerRecord, network_ids: Mapping[str, str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from toolkit.engine.attachment import Attachment
-from toolkit.engine.networked import bridge_networks, has_no_seats
+from toolkit.engine.networked import has_no_seats
 from toolkit.engine.program import ContainerProgram
 from toolkit.errors import ConflictError, NamespaceError, NotRunningError
 
@@ -51,7 +51,7 @@ class ConnectedContainer(ContainerProgram):
             self._check_listed()
             self._check_seats(network)
             before, name = self.record, network.name
-            if name in bridge_networks(before):
+            if self._is_on(name):
                 raise ConflictError(
                     f"endpoint with name {before.name} already exists in network {name}"
                 )
@@ -93,7 +93,7 @@ class ConnectedContainer(ContainerProgram):
             self._check_listed()
             self._check_seats(network)
             record, name = self.record, network.name
-            if name not in bridge_networks(record):
+            if not self._is_on(name):
                 if force:
                     return
                 raise ConflictError(f"container {record.id} is not connected to network {name}")
@@ -138,6 +138,13 @@ class ConnectedContainer(ContainerProgram):
         endpoints = {name: seating.endpoint for name, seating in seats.items()}
         self.record = replace(self.record, endpoints=endpoints)
         await self._write_state(self.record)
+
+    def _is_on(self, name: str) -> bool:
+        """Say whether it has a seat on a network, or is to have one at its next start.
+
+        One that was taken off all of them is on none until then, whatever its mode says.
+        """
+        return name in self.record.spec.endpoints or name in self.record.endpoints
 
     def _check_seats(self, network: NetworkRecord) -> None:
         mode = self.record.spec.host.network_mode

@@ -189,7 +189,7 @@ def test_filters_choose_containers(
             labels={"a": "2", "b": ""},
             exposed_ports=("80/tcp",),
             host=HostOptions(network_mode="bridge"),
-            endpoints={"lan": EndpointSpec()},
+            endpoints={"bridge": EndpointSpec(), "lan": EndpointSpec()},
         ),
         ports=(
             PublishedPort(container_port=80, protocol="tcp", host_ip="127.0.0.1", host_port=8080),
