@@ -525,6 +525,7 @@ class FakeEngine:
             architecture="x86_64", cpu_count=2, memory_bytes=2**30, host_name="host",
             system_time=CREATED, open_descriptors=9, tasks=3, limits=HostLimits(),
             ipv4_forwarding=True, bridge_nf_iptables=False, bridge_nf_ip6tables=False,
+            insecure_registries=("lab:5000", "10.0.0.0/8"), registry_mirrors=("http://m/",),
         )  # fmt: skip
 
 

@@ -290,6 +290,17 @@ def test_a_container_that_is_on_none_can_come_back_to_its_own(world: World) -> N
     play(world, scenario)
 
 
+def test_the_default_bridge_says_what_it_is(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        shown = await engine.networks.inspect("bridge")
+        prefix = "com.docker.network.bridge."
+        assert shown.options[f"{prefix}name"] == engine.instance.bridge_name
+        assert shown.options[f"{prefix}default_bridge"] == "true"
+        assert shown.options[f"{prefix}enable_icc"] == "true"
+
+    play(world, scenario)
+
+
 def test_prune_and_removal_spare_networks_in_use(world: World) -> None:
     async def scenario(engine: Engine) -> None:
         await two_networks(engine)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.api.query import parse_time_ns
 from toolkit.api.times import NEVER, rfc3339_nano, unix_seconds
@@ -14,6 +14,26 @@ if TYPE_CHECKING:
 
     from toolkit.images.image import Image
 
+# Clients of these versions look for every field.
+_EMPTY_CONFIG: Final[dict[str, Any]] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
 _VIRTUAL_SIZE_UNTIL = (1, 44)
 _NO_NAMES_SINCE = (1, 43)
 
@@ -60,7 +80,7 @@ def inspect_object(image: Image, driver_name: str) -> dict[str, Any]:
         "ContainerConfig": None,
         "DockerVersion": "",
         "Author": image.author,
-        "Config": image.config,
+        "Config": _EMPTY_CONFIG | image.config,
         "Architecture": image.architecture,
         "Os": image.os,
         "Size": image.size_bytes,

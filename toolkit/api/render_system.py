@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toolkit.engine.info import EngineInfo
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_LOOPBACK: Final = "127.0.0.0/8"
 _INDEX: Final = "https://index.docker.io/v1/"
 
 
@@ -68,7 +69,7 @@ def info_object(info: EngineInfo, listener_count: int) -> dict[str, Any]:
         "OSType": "linux",
         "Architecture": info.architecture,
         "IndexServerAddress": _INDEX,
-        "RegistryConfig": None,
+        "RegistryConfig": _registries(info),
         "GenericResources": None,
         "HttpProxy": "",
         "HttpsProxy": "",
@@ -87,6 +88,24 @@ def info_object(info: EngineInfo, listener_count: int) -> dict[str, Any]:
         "InitCommit": {"ID": "", "Expected": ""},
         "SecurityOptions": info.security_options,
         "Warnings": info.warnings or None,
+    }
+
+
+def _registries(info: EngineInfo) -> dict[str, Any]:
+    """Return how registries are reached; this machine's own needs no TLS."""
+    networks = [text for text in info.insecure_registries if "/" in text]
+    hosts = [text for text in info.insecure_registries if "/" not in text]
+    mirrors = list(info.registry_mirrors)
+    hub = {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True}
+    others = {
+        name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False} for name in hosts
+    }
+    return {
+        "AllowNondistributableArtifactsCIDRs": None,
+        "AllowNondistributableArtifactsHostnames": None,
+        "InsecureRegistryCIDRs": [*networks, _LOOPBACK],
+        "IndexConfigs": {"docker.io": hub, **others},
+        "Mirrors": mirrors,
     }
 
 

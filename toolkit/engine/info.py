@@ -30,6 +30,8 @@ class EngineInfo:
         memory_bytes: Of the host.
         warnings: What the kernel lacks, in docker's words.
         security_options: docker's ``name=...`` texts.
+        insecure_registries: Hosts and networks (CIDR) that need no TLS.
+        registry_mirrors: URLs that are asked before Docker Hub.
     """
 
     id: str
@@ -61,6 +63,8 @@ class EngineInfo:
     bridge_nf_ip6tables: bool
     warnings: tuple[str, ...] = ()
     security_options: tuple[str, ...] = field(default=())
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
 
 
 async def collect_info(context: EngineContext) -> EngineInfo:
@@ -125,6 +129,8 @@ def _collect(context: EngineContext) -> EngineInfo:
         bridge_nf_ip6tables=_is_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
         warnings=tuple(warnings),
         security_options=("name=seccomp,profile=builtin", "name=cgroupns"),
+        insecure_registries=context.instance.insecure_registries,
+        registry_mirrors=context.instance.registry_mirrors,
     )
 
 

@@ -39,6 +39,7 @@ OPTION_NAME: Final = "com.docker.network.bridge.name"
 OPTION_ICC: Final = "com.docker.network.bridge.enable_icc"
 OPTION_MASQUERADE: Final = "com.docker.network.bridge.enable_ip_masquerade"
 OPTION_HOST_ADDRESS: Final = "com.docker.network.bridge.host_binding_ipv4"
+OPTION_DEFAULT: Final = "com.docker.network.bridge.default_bridge"
 OPTION_MTU: Final = "com.docker.network.driver.mtu"
 _ENDPOINT_BYTES: Final = 32
 _FALSE: Final = frozenset(("false", "0", "f", "F", "False", "FALSE"))
@@ -140,6 +141,18 @@ def bridged(record: NetworkRecord, bridge: Bridge, settings: NetworkSettings) ->
         internal=record.spec.internal,
         masquerade=flag_of(options, OPTION_MASQUERADE, default=True),
     )
+
+
+def default_bridge_options(settings: NetworkSettings, instance_name: str) -> dict[str, str]:
+    """Return what the default bridge is, in the words of docker's driver options."""
+    return {
+        OPTION_DEFAULT: "true",
+        OPTION_ICC: "true" if settings.icc else "false",
+        OPTION_MASQUERADE: "true",
+        OPTION_HOST_ADDRESS: settings.publish_address,
+        OPTION_NAME: f"{instance_name}0",
+        OPTION_MTU: str(settings.mtu),
+    }
 
 
 def flag_of(options: dict[str, str], name: str, *, default: bool) -> bool:

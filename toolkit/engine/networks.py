@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.model import AttachedContainer, EndpointSpec, Network, NetworkId, NetworkRecord
 from toolkit.engine.network_index import BRIDGE, is_predefined
+from toolkit.engine.network_plan import default_bridge_options
 from toolkit.engine.network_validation import check_endpoint, check_network
 from toolkit.engine.networked import bridge_networks
 from toolkit.errors import ConflictError, NetworkInUseError, PredefinedNetworkError
@@ -162,7 +163,10 @@ class NetworkUseCases:
         ]
 
     def _shown(self, record: NetworkRecord) -> Network:
-        spec = record.spec
+        spec, options = record.spec, record.spec.options
+        if spec.name == BRIDGE:
+            settings = self._context.attachments.settings
+            options = default_bridge_options(settings, self._context.instance.name)
         return Network(
             id=record.id,
             name=spec.name,
@@ -172,7 +176,7 @@ class NetworkUseCases:
             ipv6=spec.ipv6,
             attachable=spec.attachable,
             subnets=record.subnets,
-            options=spec.options,
+            options=options,
             labels=spec.labels,
             endpoints=tuple(
                 attached

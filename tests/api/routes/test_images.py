@@ -100,6 +100,11 @@ def test_inspect_of_an_image(api: Any) -> None:
     assert document["RootFS"] == {"Type": "layers", "Layers": ["sha256:" + "cd" * 32]}
 
 
+def test_every_field_of_a_configuration_is_there(api: Any) -> None:
+    config = api("GET", "/images/busybox/json").json["Config"]
+    assert (config["Cmd"], config["Entrypoint"], config["User"]) == (["sh"], None, "")
+
+
 def test_an_unknown_image_is_404(api: Any) -> None:
     answer = api("GET", "/images/a/b/c/json")
     assert (answer.status, answer.json) == (404, {"message": "No such image: a/b/c"})

@@ -51,6 +51,13 @@ def test_info_has_real_types(api: Any) -> None:
     assert document["DefaultRuntime"] in document["Runtimes"]
 
 
+def test_info_says_how_registries_are_reached(api: Any) -> None:
+    document = api("GET", "/info").json["RegistryConfig"]
+    assert document["InsecureRegistryCIDRs"] == ["10.0.0.0/8", "127.0.0.0/8"]
+    assert document["Mirrors"] == document["IndexConfigs"]["docker.io"]["Mirrors"] == ["http://m/"]
+    assert document["IndexConfigs"]["lab:5000"]["Secure"] is False
+
+
 def test_disk_usage_is_counted(api: Any, add_container: Any) -> None:
     add_container()
     document = api("GET", "/system/df").json
