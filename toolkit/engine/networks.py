@@ -165,7 +165,7 @@ class NetworkUseCases:
     def _shown(self, record: NetworkRecord) -> Network:
         spec, options = record.spec, record.spec.options
         if spec.name == BRIDGE:
-            settings = self._context.attachments.settings
+            settings = self._context.parts.network_settings
             options = default_bridge_options(settings, self._context.instance.name)
         return Network(
             id=record.id,
