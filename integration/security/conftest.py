@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -27,20 +28,29 @@ from toolkit.bootstrap import bootstrap_image
 from toolkit.config import Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
 _PROBES = Path(__file__).parent / "probes"
 _PROBE_IMAGE = "attacker"
-BACKENDS = ("native",)
+BACKENDS = ("native", "lxc")
+Changes = Mapping[str, Sequence[tuple[str, str]]]
 
 
 class Weaken(Protocol):
     """Gives a laboratory whose engine lacks some defences."""
 
     def __call__(
-        self, changes: Mapping[str, Sequence[tuple[str, str]]], prelude: str = ""
-    ) -> AbstractContextManager[Lab]: ...
+        self, changes: Changes, prelude: str = "", *, lxc: Changes | None = None
+    ) -> AbstractContextManager[Lab]:
+        """Start one.
+
+        Args:
+            changes: What is taken out; see `weakened_package`.
+            prelude: Python that runs before, in the engine's process.
+            lxc: What is taken out beside that where LXC is under attack.
+        """
+        ...
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +89,8 @@ def _import_probe_image(engine: Engine, programs: Path) -> str:
 def backend(request: pytest.FixtureRequest) -> str:
     """The backend under attack."""
     name: str = request.param
+    if name == "lxc" and shutil.which("lxc-start") is None:
+        pytest.skip("lxc-start is not installed: apt-get install lxc")
     return name
 
 
@@ -96,9 +108,9 @@ def weakened(worker_id: str, programs: Path, backend: str, tmp_path: Path) -> We
     instance = Instance(name=f"{prefix}w{worker_id.replace('master', 'main')}")
 
     @contextmanager
-    def weaken(
-        changes: Mapping[str, Sequence[tuple[str, str]]], prelude: str = ""
-    ) -> Iterator[Lab]:
+    def weaken(changes: Changes, prelude: str = "", *, lxc: Changes | None = None) -> Iterator[Lab]:
+        if backend == "lxc":
+            changes = {**changes, **(lxc or {})}
         source = Path(toolkit.__file__).parent.parent
         package_dir = weakened_package(tmp_path, changes) if changes else source
         clear(instance)

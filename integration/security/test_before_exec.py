@@ -27,6 +27,7 @@ from integration.security.lab import (
     link,
 )
 from toolkit.bootstrap.busybox import find_static_busybox
+from toolkit.client import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,10 +84,16 @@ def test_a_program_that_is_its_own_starter_reaches_only_a_sealed_copy(
 ) -> None:
     """S-01 (CVE-2019-5736, its Python twin), as first program and as an added one."""
     before = digests()
-    with lab.image(*evil_members(programs)) as image, lab.running(entry, image=image) as container:
-        assert wait_for_line(lab, container, "target").startswith("target /memfd:toolkit-")
-        assert int(wait_for_line(lab, container, "seals").split()[1]) & _ALL_SEALS == _ALL_SEALS
-        assert wait_for_line(lab, container, "open").startswith("open ETXTBSY")
+    with lab.image(*evil_members(programs)) as image:
+        if lab.backend == "lxc":
+            starter_is_no_program(lab, image, entry)
+        else:
+            with lab.running(entry, image=image) as container:
+                target = wait_for_line(lab, container, "target")
+                assert target.startswith("target /memfd:toolkit-")
+                seals = int(wait_for_line(lab, container, "seals").split()[1])
+                assert seals & _ALL_SEALS == _ALL_SEALS
+                assert wait_for_line(lab, container, "open").startswith("open ETXTBSY")
         with lab.running(image=image) as other:
             lab.execute(other, "sh", "-c", "(sleep 0.5; touch /stop) >/dev/null 2>&1 &")
             added = lab.execute(other, entry)
@@ -95,17 +102,34 @@ def test_a_program_that_is_its_own_starter_reaches_only_a_sealed_copy(
     assert digests() == before
 
 
+def starter_is_no_program(lab: Lab, image: str, entry: str) -> None:
+    """On LXC the first program's starter is our first step, whose file is gone, and noexec."""
+    tried = lab.run(entry, image=image)
+    assert (tried.status, tried.exit_code) == (400, -1)
+    assert "permission denied" in tried.refusal
+    with lab.created(entry, image=image) as container:
+        with pytest.raises(ApiError):
+            lab.engine.client.containers.start(container)
+        state = lab.engine.client.containers.inspect(container)["State"]
+        assert state["ExitCode"] == 126
+
+
 @contextmanager
 def orphaned_overwriter(lab: Lab, programs: Path) -> Iterator[Path]:
     """Have the attack go on in a container whose engine, launcher and shim are dead.
 
     Nobody runs the copy any more, so that ETXTBSY protects nothing. Gives the
-    container's directory of results.
+    container's directory of results. On LXC the attacker is an added program: only
+    that one's starter is the copy.
     """
-    with lab.image(*evil_members(programs)) as image, lab.running("/evil", image=image) as it:
-        wait_for_line(lab, it, "open ETXTBSY")
+    first = ("sleep", "600") if lab.backend == "lxc" else ("/evil",)
+    with lab.image(*evil_members(programs)) as image, lab.running(*first, image=image) as it:
         root_fd = os.open(f"/proc/{lab.pid(it)}/root", os.O_PATH | os.O_DIRECTORY)
         root = Path(f"/proc/self/fd/{root_fd}")
+        if lab.backend == "lxc":
+            execs = lab.engine.client.execs
+            execs.start_detached(execs.create(it, {"Cmd": ["/evil"]}))
+        wait_for_result(root, "open ETXTBSY")
         kill_and_wait([lab.engine.pid, *launcher_family(lab.engine)])
         try:
             yield root
@@ -115,7 +139,20 @@ def orphaned_overwriter(lab: Lab, programs: Path) -> Iterator[Path]:
             os.close(root_fd)
 
 
+def wait_for_result(root: Path, wanted: str) -> None:
+    """Wait until the attacker has noted that its attempt ended so."""
+    deadline = time.monotonic() + _PROMPT_SECONDS
+    while not (root / "result").exists() or wanted not in (root / "result").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 OUTLIVES = ("runtime/native/program.py", [("    process.die_with_parent(signal.SIGKILL)", "    #")])
+OUTLIVES_LXC = {
+    "runtime/lxc/calls.py": [
+        ('    table.add("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)\n', ""),
+    ]
+}
 UNSEALED = (
     "runtime/sealed.py",
     [
@@ -146,7 +183,10 @@ def test_the_seal_holds_when_nobody_runs_the_copy_any_more(
     weakened: Weaken, programs: Path
 ) -> None:
     """S-01: a container that outlives its shim, which one of ours does not."""
-    with weakened(dict([OUTLIVES])) as lab, orphaned_overwriter(lab, programs) as root:
+    with (
+        weakened(dict([OUTLIVES]), lxc=OUTLIVES_LXC) as lab,
+        orphaned_overwriter(lab, programs) as root,
+    ):
         assert result_of(root) == "write EPERM"
 
 
@@ -158,7 +198,10 @@ def test_control_an_interpreter_that_is_not_sealed_is_overwritten(
     shutil.copy2(interpreter(), private)
     name, ((first, blank), (second, path)) = UNSEALED
     unsealed = {name: [(first, blank), (second, path.format(path=str(private)))]}
-    with weakened(unsealed | dict([OUTLIVES])) as lab, orphaned_overwriter(lab, programs) as root:
+    with (
+        weakened(unsealed | dict([OUTLIVES]), lxc=OUTLIVES_LXC) as lab,
+        orphaned_overwriter(lab, programs) as root,
+    ):
         assert result_of(root) == "write done"
     assert private.read_bytes().startswith(b"PWNED!")
 
@@ -206,9 +249,18 @@ def test_control_a_start_that_closes_nothing_leaks(weakened: Weaken) -> None:
             ),
         ],
     }
-    with weakened(changes, LEAK_FIFTY) as lab:
+    lxc = {
+        "runtime/lxc/stage.py": [("    process.close_from_on_exec(3)\n", "")],
+        "runtime/lxc/first_step.py": [
+            ('    table.add("close_range", LINK_FD + 1, 0xFFFFFFFF, 0)\n', ""),
+        ],
+        "runtime/lxc/calls.py": [
+            ('    table.add("close_range", FIRST_PASSED_FD', '    table.add("close_range", 10**6'),
+        ],
+    }
+    with weakened(changes, LEAK_FIFTY, lxc=lxc) as lab:
         first, added = open_fds(lab, has_tty=False)
-        assert len(first) > 50
+        assert len(first) > 40
         assert len(added) > 50
 
 
@@ -243,7 +295,11 @@ def test_control_a_plain_chdir_in_the_child_leads_out(weakened: Weaken, canary: 
             ("    os.fchdir(program.cwd_fd)\n", "    os.chdir('/proc/self/fd/99')\n"),
         ],
     }
-    with weakened(changes) as lab:
+    handed = "stdio.child_stderr, program.cwd_fd)\n"
+    lxc = {
+        "runtime/lxc/container.py": [(handed, handed.replace("program.cwd_fd", "os.open('/', 0)"))]
+    }
+    with weakened(changes, lxc=lxc) as lab:
         escaped = lab.run("cat", f".{canary}/secret")
         assert escaped.out == "host-secret\n"
 
@@ -361,15 +417,37 @@ def _tracer_of(pid: int) -> int:
 _LINE = re.compile(r"(\d+) +(?:<\.\.\. )?(\w+)(.*)")
 
 
+# On LXC the hand finishes the mounts inside: it opens places, not contents, by descriptor, and its
+# own files in the host's procfs. LXC opens the null device and writes the settings of the network.
+_IN_ROOT = r"resolve=RESOLVE_NO_MAGICLINKS\|RESOLVE_IN_ROOT\}"
+_PLACE = r"O_RDONLY\|(O_NOFOLLOW\|)?O_CLOEXEC\|O_PATH(\|O_DIRECTORY)?"
+_ALLOWED = {
+    "native": re.compile(r"(?!)"),
+    "lxc": re.compile(
+        rf"""\d+\ (
+            openat2\(\d+,\ "[^"]*",\ \{{flags={_PLACE},\ {_IN_ROOT}
+            | openat\(\d+,\ "self/(mountinfo|fdinfo/\d+)",\ O_RDONLY\|O_CLOEXEC
+            | openat\(\d+,\ "[a-z_,]+",\ {_PLACE}
+            | openat\(AT_FDCWD,\ "/",\ {_PLACE}
+            | openat\(AT_FDCWD,\ "/dev/null",\ O_RDWR
+            | openat\(AT_FDCWD,\ "/proc/sys/net/ipv4/[a-z_]+",\ O_WRONLY
+            | openat2?\ resumed>  # its beginning is a line of its own
+        )""",
+        re.VERBOSE,
+    ),
+}
+
+
 def opens_behind_the_switch(trace: str) -> tuple[list[str], int]:
     """Return what was opened between a root switch and execve, and how many switched.
 
-    For an added program the switch is setns into the container's namespaces.
+    For an added program the switch is setns into the container's namespaces, as for
+    the hand on LXC; that one enters its stage before, which is a place of the host's.
     """
     switched: set[str] = set()
     found, count = [], 0
     for pid, call, rest in _LINE.findall(trace):
-        if call in {"pivot_root", "chroot"} or (call == "setns" and "CLONE_NEWNS" in rest):
+        if call in {"pivot_root", "chroot"} or (call == "setns" and "CLONE_NEWNS|" in rest):
             switched.add(pid)
             count += 1
         elif call == "execve" and re.search(r"= 0$", rest):
@@ -383,14 +461,15 @@ def opens_behind_the_switch(trace: str) -> tuple[list[str], int]:
 def test_nothing_is_opened_between_the_root_switch_and_the_program(
     lab: Lab, tmp_path: Path
 ) -> None:
-    """S-05 (CVE-2019-14271's twin): the list of what may be opened there is empty."""
+    """S-05 (CVE-2019-14271's twin): the list of what may be opened there is empty, or short."""
     trace = tmp_path / "trace"
     with lab.image(*poisoned_members()) as image:
         with traced(launcher_family(lab.engine), trace, _OPENING):
             provoke(lab, image)
         found, count = opens_behind_the_switch(trace.read_text())
         assert count >= len(FAILURES)
-        assert found == []
+        allowed = _ALLOWED[lab.backend]
+        assert [line for line in found if not allowed.match(line)] == []
 
 
 def test_control_an_import_behind_the_switch_runs_the_images_code(weakened: Weaken) -> None:
@@ -400,5 +479,7 @@ def test_control_an_import_behind_the_switch_runs_the_images_code(weakened: Weak
         "    try:\n        'x'.encode('idna')\n    except LookupError:\n        pass\n"
     )
     changes = {"runtime/native/launch.py": [("    mounts.pivot_root_to(root_fd)\n", late)]}
-    with weakened(changes) as lab, lab.image(*poisoned_members()) as image:
+    entered = '    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)\n'
+    lxc = {"runtime/lxc/dress.py": [(entered, late.partition("\n")[2] + entered)]}
+    with weakened(changes, lxc=lxc) as lab, lab.image(*poisoned_members()) as image:
         assert lab.run("cat", "/marker", image=image).out == "encodings.idna"

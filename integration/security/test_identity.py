@@ -116,8 +116,14 @@ def test_the_groups_of_who_started_the_engine_do_not_reach_a_program(weakened: W
 def test_control_without_setgroups_they_do(weakened: Weaken) -> None:
     """S-07."""
     call = '    call("setgroups", count, address, subject=str(list(groups)))\n'
-    with weakened({"kernel/process.py": [(call, "    del address, count\n")]}, GROUPS) as lab:
-        assert all("27 999" in line for line in groups_of(lab))
+    changes = {"kernel/process.py": [(call, "    del address, count\n")]}
+    lxc = {
+        "runtime/lxc/calls.py": [('    table.add("setgroups", ', "    (lambda *_, **__: None)(")]
+    }
+    with weakened(changes, GROUPS, lxc=lxc) as lab:
+        seen = groups_of(lab)
+        # LXC itself gives the groups of a first program up; an added one does not come by it.
+        assert all("27 999" in line for line in (seen[-1:] if lab.backend == "lxc" else seen))
 
 
 def capabilities_in(lab: Lab, *command: str, **wish: object) -> dict[str, int]:
@@ -174,7 +180,16 @@ def test_control_with_inheritable_capabilities_the_file_gives_one(weakened: Weak
             ("    capabilities.limit_bounding_set(sets.bounding)\n", ""),
         ]
     }
-    with weakened(changes) as lab:
+    lxc = {
+        "runtime/lxc/calls.py": [
+            (
+                "for kind in (sets.effective, sets.permitted, sets.inheritable)",
+                "for kind in (sets.effective, sets.permitted, sets.permitted)",
+            ),
+            ('        table.add("prctl", _PR_CAPBSET_DROP, ', "        (lambda *_, **__: None)("),
+        ]
+    }
+    with weakened(changes, lxc=lxc) as lab:
         sets = capabilities_in(lab)
         assert sets["Inh"] == mask(DEFAULT_CAPABILITIES)
         assert sets["Bnd"] > mask(DEFAULT_CAPABILITIES)

@@ -212,5 +212,9 @@ def test_control_without_a_new_keyring_the_key_is_found(weakened: Any) -> None:
         "runtime/native/program.py": [("    process.join_new_session_keyring()\n", "")],
     }
     with weakened(changes, WITH_KEY) as lab:
-        found = lab.run("/probe", "keys", HOST_KEY, host=UNCONFINED).lines
-        assert found[1] == "search ok"
+        if lab.backend == "native":  # LXC makes one itself, for a first program
+            found = lab.run("/probe", "keys", HOST_KEY, host=UNCONFINED).lines
+            assert found[1] == "search ok"
+        with lab.running(host=UNCONFINED) as container:
+            added = lab.execute(container, "/probe", "keys", HOST_KEY)
+            assert added.lines[1] == "search ok"

@@ -63,8 +63,14 @@ def test_control_a_path_that_is_followed_as_text_leaves_the_root(
         "    os.makedirs(root + os.fsdecode(path), exist_ok=True)\n"
     )
     changes = {"kernel/paths.py": [(plain, by_text + plain)]}
+    plan = "            program, refusal = self._plan(root_fd, prepared)\n"
+    in_root = 'os.makedirs(f"/proc/{init.pid}/root" + spec["cwd"], exist_ok=True)\n'
+    lxc = {
+        "kernel/paths.py": [],
+        "runtime/lxc/container.py": [(plan, f"            {in_root}{plan}")],
+    }
     with (
-        weakened(changes) as lab,
+        weakened(changes, lxc=lxc) as lab,
         lab.image(link("w", str(outside)), changes=["WORKDIR /w/x/y"]) as image,
     ):
         lab.run("true", image=image)

@@ -82,7 +82,7 @@ class Crew:
             link, log_fd, monitor = _execute_lxc(controllers, undo)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(ours.close)
-            early = partial(_join, monitor.pidfd, rehearsed=rehearsed)
+            early = partial(_join, monitor.pidfd, ours, rehearsed=rehearsed)
             flags = namespaces.CLONE_NEWNS if rehearsed else 0
             with theirs:
                 hand = Child(flags, -1, early, partial(_work, theirs))
@@ -180,7 +180,8 @@ def _execute_lxc(controllers: set[str], undo: ExitStack) -> tuple[socket.socket,
     return link, log_fd, monitor
 
 
-def _join(monitor_pidfd: int, *, rehearsed: bool) -> None:
+def _join(monitor_pidfd: int, ours: socket.socket, *, rehearsed: bool) -> None:
+    ours.close()  # so that the hand sees it when the shim is gone
     if rehearsed:
         play_hand()
     namespaces.enter(monitor_pidfd, namespaces.CLONE_NEWNS)
