@@ -34,7 +34,9 @@ def working_backend(engine_of_worker: Engine, backend: str) -> str:
     if backend == "lxc" and shutil.which("lxc-start") is None:
         pytest.skip("LXC is not installed")
     client = engine_of_worker.client
-    wish = {"Image": "busybox", "Cmd": ["true"], "HostConfig": host_of(backend)}
+    # With a set of processors: the group in which such containers have theirs stays, too.
+    host = host_of(backend, CpusetCpus="0")
+    wish = {"Image": "busybox", "Cmd": ["true"], "HostConfig": host}
     try:
         made = client.containers.create(wish).id
     except ApiError as error:
