@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 LINE = b"0123456789abcdef" * 63 + b"0123456789abcde"  # with its newline 1 KiB
 LINES = 1024 * 1024
+_END_SECONDS = 3.0  # all of it takes more than ten
 
 
 @contextmanager
@@ -37,6 +39,25 @@ def resident_kib(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
+def check_the_end_is_found_without_the_rest(engine: Engine, made: str) -> None:
+    """The last lines, and those of a time at the end, come without a gibibyte being read."""
+    began = time.monotonic()
+    tail = lines_of(engine, made, tail="10")
+    assert [line.partition(b" ")[2] for line in tail] == [LINE] * 10
+    since = tail[0].partition(b" ")[0].decode()
+    late = lines_of(engine, made, since=since)
+    assert late[-10:] == tail
+    assert len(late) < LINES // 4
+    assert lines_of(engine, made, until="2013-12-16T00:00:00Z") == []
+    assert time.monotonic() - began < _END_SECONDS
+
+
+def lines_of(engine: Engine, container: str, **selection: str) -> list[bytes]:
+    """Return the selected lines, each with its time before it."""
+    chunks = engine.client.containers.logs(container, framed=True, timestamps=True, **selection)
+    return b"".join(chunk.payload for chunk in chunks).splitlines()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_gibibyte_is_in_the_log_to_the_last_byte(engine: Engine, busybox: str) -> None:
@@ -52,6 +73,7 @@ def test_a_gibibyte_is_in_the_log_to_the_last_byte(engine: Engine, busybox: str)
             digest.update(chunk.payload)
             count += len(chunk.payload)
         assert resident_kib(engine.pid) - before < 32 * 1024
+        check_the_end_is_found_without_the_rest(engine, made)
     assert count == LINES * 1024
     expected = hashlib.sha256()
     for _ in range(LINES // 1024):
