@@ -18,19 +18,27 @@ from ptyprocess import PtyProcess
 if TYPE_CHECKING:
     from integration.conftest import Engine
 
-pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here")
+NEEDS_LXC = (
+    pytest.mark.needs_lxc,
+    pytest.mark.skipif(shutil.which("lxc-start") is None, reason="apt-get install lxc"),
+)
+pytestmark = [
+    pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here"),
+    pytest.mark.parametrize("backend", ["native", pytest.param("lxc", marks=NEEDS_LXC)]),
+]
 
 Spawn = Callable[..., PtyProcess]
 DETACH = b"\x10\x11"  # ctrl-p ctrl-q
 
 
 @pytest.fixture
-def spawn(engine: Engine) -> Iterator[Spawn]:
-    """Run docker's command at a terminal of 30 rows and 100 columns."""
+def spawn(engine: Engine, backend: str) -> Iterator[Spawn]:
+    """Run docker's command at a terminal of 30 rows and 100 columns, containers on the backend."""
     started: list[PtyProcess] = []
 
     def spawn_docker(*arguments: str) -> PtyProcess:
-        command = ["docker", *arguments]
+        chosen = ["--runtime", backend] if arguments[0] == "run" else []
+        command = ["docker", arguments[0], *chosen, *arguments[1:]]
         started.append(PtyProcess.spawn(command, env=engine.environ, dimensions=(30, 100)))
         return started[-1]
 
@@ -107,8 +115,11 @@ def test_ctrl_p_ctrl_q_detaches_and_the_program_goes_on(
     assert again.wait() == 3
 
 
-def test_exec_has_a_terminal_of_its_own(engine: Engine, spawn: Spawn, name: str) -> None:
-    wish = {"Image": "busybox", "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "none"}}
+def test_exec_has_a_terminal_of_its_own(
+    engine: Engine, spawn: Spawn, name: str, backend: str
+) -> None:
+    host = {"NetworkMode": "none", "Runtime": backend}
+    wish = {"Image": "busybox", "Cmd": ["sleep", "60"], "HostConfig": host}
     engine.client.containers.create(wish, name=name)
     engine.client.containers.start(name)
     shell = spawn("exec", "-it", name, "sh")
@@ -126,11 +137,11 @@ MIB = 1024 * 1024
 
 @pytest.mark.parametrize("reference", ["name", "id", "short id"])
 def test_attach_and_detach_by_any_reference(
-    engine: Engine, spawn: Spawn, name: str, reference: str
+    engine: Engine, spawn: Spawn, name: str, reference: str, backend: str
 ) -> None:
     """RT-049, RT-050: 150 rounds through a terminal, then the detach keys."""
     wish = {"Image": "busybox", "Cmd": ["cat"], "Tty": True, "OpenStdin": True,
-            "HostConfig": {"NetworkMode": "none"}}  # fmt: skip
+            "HostConfig": {"NetworkMode": "none", "Runtime": backend}}  # fmt: skip
     made = engine.client.containers.create(wish, name=name).id
     engine.client.containers.start(made)
     session = spawn("attach", {"name": name, "id": made, "short id": made[:12]}[reference])
@@ -177,11 +188,11 @@ def test_a_person_interrupts_stops_and_resumes_jobs(spawn: Spawn, name: str) -> 
     assert shell.wait() == 6
 
 
-def test_ten_megabytes_pasted_are_all_there(engine: Engine, name: str) -> None:
+def test_ten_megabytes_pasted_are_all_there(engine: Engine, name: str, backend: str) -> None:
     """Through a raw terminal, a line at a time, with nobody losing a byte."""
     script = "stty raw -echo; echo ready; head -c 10485760 | sha256sum"
     wish = {"Image": "busybox", "Cmd": ["sh", "-c", script], "Tty": True, "OpenStdin": True,
-            "HostConfig": {"NetworkMode": "none"}}  # fmt: skip
+            "HostConfig": {"NetworkMode": "none", "Runtime": backend}}  # fmt: skip
     made = engine.client.containers.create(wish, name=name).id
     session = engine.client.containers.attach(made, stdin=True)
     engine.client.containers.start(made)
