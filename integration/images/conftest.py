@@ -11,12 +11,14 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.images.programs import Docker, Podman, program, running_docker
 from toolkit.images.archive_load import ImageArchives
 from toolkit.images.references import Reference
 from toolkit.images.registry.registries import Registries
@@ -236,3 +238,25 @@ def _wait_for(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
         else:
             return
     pytest.fail("docker-registry did not start")
+
+
+@pytest.fixture
+def skopeo() -> str:
+    return program("skopeo")
+
+
+@pytest.fixture
+def podman() -> Iterator[Podman]:
+    """Run podman on a storage of its own."""
+    program("podman")
+    with tempfile.TemporaryDirectory(prefix="pm") as base_dir:
+        made = Podman(Path(base_dir))
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
+    """Run docker's command against a daemon of docker's own."""
+    with running_docker(tmp_path_factory.mktemp("dockerd")) as made:
+        yield made

@@ -4,99 +4,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.images.programs import run
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from integration.images.conftest import Registry, Shelf
-
-_SECONDS = 90
-
-
-def run(*command: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, capture_output=True, timeout=_SECONDS, check=False, env=env, text=True
-    )
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture
-def skopeo() -> str:
-    return _program("skopeo")
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"needs {name}")
-    return found
-
-
-@pytest.fixture
-def podman() -> Iterator[Callable[..., str]]:
-    """Run podman on a storage of its own; its path may have 50 characters."""
-    program = _program("podman")
-    with tempfile.TemporaryDirectory(prefix="pm") as base_dir:
-        own = [
-            program, "--root", f"{base_dir}/root", "--runroot", f"{base_dir}/run",
-            "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs",
-        ]  # fmt: skip
-
-        def call(*arguments: str) -> str:
-            return run(*own, *arguments)
-
-        yield call
-        run(*own, "rmi", "--all", "--force")
-        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-            if (place := line.split()[1]).startswith(f"{base_dir}/"):
-                run("umount", place)
-
-
-@pytest.fixture
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Run docker's command against a daemon of docker's own that knows nothing else."""
-    daemon, client = _program("dockerd"), _program("docker")
-    base_dir = tmp_path_factory.mktemp("dockerd")
-    url = f"unix://{base_dir}/s"
-    environ = {**os.environ, "DOCKER_HOST": url, "DOCKER_CONFIG": str(base_dir)}
-    with (base_dir / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                # Its data directory becomes a mount, which nobody else should see.
-                "unshare", "--mount", "--propagation", "private",
-                daemon, "--host", url, "--data-root", str(base_dir / "data"),
-                "--exec-root", str(base_dir / "exec"), "--pidfile", str(base_dir / "pid"),
-                "--bridge", "none", "--iptables=false", "--ip6tables=false",
-                "--storage-driver", "vfs",
-            ],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        for _ in range(200):
-            asked = subprocess.run(
-                [client, "version"], env=environ, capture_output=True, check=False
-            )
-            if asked.returncode == 0:
-                break
-            if process.poll() is not None:
-                pytest.skip(f"dockerd does not run here: {(base_dir / 'log').read_text()[-300:]}")
-        else:
-            pytest.fail((base_dir / "log").read_text()[-2000:])
-        yield lambda *arguments: run(client, *arguments, env=environ)
-    finally:
-        process.terminate()
-        process.wait(30)
-        for path in (base_dir / "exec/netns").glob("*"):
-            subprocess.run(["umount", str(path)], check=False, capture_output=True)
 
 
 def test_docker_loads_what_we_save_and_we_load_what_it_saves(
