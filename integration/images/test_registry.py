@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,9 @@ _PULL = """
 import sys
 from pathlib import Path
 from integration.images.conftest import Shelf
-Shelf(Path(sys.argv[1])).pull(sys.argv[2])
+from toolkit.images.registry.credentials import Credentials
+shelf = Shelf(Path(sys.argv[1]), {"certs_dir": Path(sys.argv[3])})
+shelf.pull(sys.argv[2], credentials=Credentials(username=sys.argv[4], password=sys.argv[5]))
 """
 
 
@@ -134,7 +137,35 @@ def test_a_login_is_needed_and_enough(
 def test_a_pull_killed_anywhere_leaves_nothing_and_is_gone_on_with(
     start_registry: Callable[..., Registry], shelf: Shelf, tmp_path: Path
 ) -> None:
-    name = start_registry().name("big:1")
+    """By SIGKILL at 30 points, over TLS and with a password."""
+    registry = start_registry(tls=True, login=LOGIN)
+    login = Credentials(username=LOGIN[0], password=LOGIN[1])
+    name, options = registry.name("big:1"), {"certs_dir": registry.certs_dir}
+    sent, diff_ids = _large_image(shelf, name)
+    shelf.push(name, credentials=login)
+    whole_seconds = _seconds_to_pull(tmp_path / "whole", registry)
+    seeded = random.Random(7)  # noqa: S311 - points in time
+    resumed = 0
+    for number in range(30):
+        data_dir = tmp_path / f"killed{number}"
+        _pull_and_kill(data_dir, registry, seeded.uniform(0.2, 1.0) * whole_seconds)
+        after = Shelf(data_dir, options)
+        assert list((data_dir / "layers/overlay/staging").iterdir()) == []
+        if after.images.list():
+            assert after.contents(after.images.resolve(name)) == diff_ids
+        else:
+            assert after.layers.layers() == []
+        resumed += any(path.stat().st_size for path in (data_dir / "downloads").iterdir())
+        assert after.pull(name, credentials=login).id == sent.id
+        assert after.contents(after.images.resolve(name)) == diff_ids
+        assert list((data_dir / "downloads").iterdir()) == []
+        after.registries.close()
+        shutil.rmtree(data_dir)
+    assert resumed
+
+
+def _large_image(shelf: Shelf, name: str) -> tuple[Image, list[str]]:
+    """Make an image of six layers; return it with their digests."""
     image = shelf.images.import_tar(archive(member("f0", os.urandom(8_000_000))))
     top, diff_ids = image.top, list(image.diff_ids)
     for number in range(1, 6):
@@ -142,41 +173,23 @@ def test_a_pull_killed_anywhere_leaves_nothing_and_is_gone_on_with(
         top = layer.chain_id
         diff_ids.append(layer.diff_id)
     document = {"os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-    sent = shelf.images.create(document, reference=Reference.parse(name))
-    shelf.push(name)
-    whole_seconds = _seconds_to_pull(tmp_path / "whole", name)
-    seeded = random.Random(7)  # noqa: S311 - points in time
-    resumed = 0
-    for number in range(30):
-        data_dir = tmp_path / f"killed{number}"
-        _pull_and_kill(data_dir, name, seeded.uniform(0.2, 1.0) * whole_seconds)
-        after = Shelf(data_dir)
-        assert list((data_dir / "layers/overlay/staging").iterdir()) == []
-        if after.images.list():
-            assert after.contents(after.images.resolve(name)) == diff_ids
-        else:
-            assert after.layers.layers() == []
-        resumed += any(path.stat().st_size for path in (data_dir / "downloads").iterdir())
-        assert after.pull(name).id == sent.id
-        assert after.contents(after.images.resolve(name)) == diff_ids
-        assert list((data_dir / "downloads").iterdir()) == []
-        after.registries.close()
-    assert resumed
+    return shelf.images.create(document, reference=Reference.parse(name)), diff_ids
 
 
-def _start_pull(data_dir: Path, name: str) -> subprocess.Popen[bytes]:
+def _start_pull(data_dir: Path, registry: Registry) -> subprocess.Popen[bytes]:
     environ = {**os.environ, "PYTHONPATH": str(_SOURCE)}
-    return subprocess.Popen([sys.executable, "-c", _PULL, str(data_dir), name], env=environ)
+    words = [str(data_dir), registry.name("big:1"), str(registry.certs_dir), *LOGIN]
+    return subprocess.Popen([sys.executable, "-c", _PULL, *words], env=environ)
 
 
-def _seconds_to_pull(data_dir: Path, name: str) -> float:
+def _seconds_to_pull(data_dir: Path, registry: Registry) -> float:
     began = time.monotonic()
-    assert _start_pull(data_dir, name).wait(60) == 0
+    assert _start_pull(data_dir, registry).wait(60) == 0
     return time.monotonic() - began
 
 
-def _pull_and_kill(data_dir: Path, name: str, seconds: float) -> None:
-    process = _start_pull(data_dir, name)
+def _pull_and_kill(data_dir: Path, registry: Registry, seconds: float) -> None:
+    process = _start_pull(data_dir, registry)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
