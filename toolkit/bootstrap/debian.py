@@ -79,7 +79,11 @@ class _Building:
     def __init__(self, words: Sequence[str], errors: BinaryIO) -> None:
         self._errors = errors
         self._process = subprocess.Popen(  # noqa: S603  # mmdebstrap and our own words
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # it hangs up its whole process group when it is ended
         )
 
     def __enter__(self) -> Self:
