@@ -94,7 +94,7 @@ class Place:
 
     def ask(self, address: str, port: int, text: bytes = b"hello\n") -> bytes:
         """Connect, send, and return what comes back; empty when there is no connection."""
-        answer: bytes = self.do(lambda: _ask(address, port, text))
+        answer: bytes = self.do(lambda: ask_here(address, port, text))
         return answer
 
     def ask_datagram(self, address: str, port: int, text: bytes = b"hello") -> bytes:
@@ -102,7 +102,8 @@ class Place:
         return answer
 
 
-def _ask(address: str, port: int, text: bytes) -> bytes:
+def ask_here(address: str, port: int, text: bytes = b"hello\n") -> bytes:
+    """Ask from this thread's namespace."""
     try:
         with socket.create_connection((address, port), PATIENCE_SECONDS) as connection:
             connection.sendall(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.network.conftest import comes_true
-from integration.networked.conftest import ECHO, HOST, EchoDatagrams
+from integration.networked.conftest import ECHO, HOST, EchoDatagrams, ask_here
 from toolkit.client import ApiError
 from toolkit.vm.leftovers import Leftovers
 
@@ -60,14 +60,8 @@ def test_containers_reach_each_other(world: World, backend: str) -> None:
     address = world.address(server)
     client = world.run("sleep", "60", backend=backend)
     assert comes_true(lambda: world.host.ask(address, 80) == ANSWER)
-    asked = world.do_inside(client, lambda: ask_from_here(address, 80))
+    asked = world.do_inside(client, lambda: ask_here(address, 80))
     assert asked == ANSWER
-
-
-def ask_from_here(address: str, port: int) -> bytes:
-    from integration.networked.conftest import _ask  # noqa: PLC0415 - runs in another namespace
-
-    return _ask(address, port, ANSWER)
 
 
 def test_a_published_port_is_reached_from_everywhere(world: World, backend: str) -> None:
@@ -78,7 +72,7 @@ def test_a_published_port_is_reached_from_everywhere(world: World, backend: str)
     assert world.neighbour.ask(HOST, 8080) == ANSWER
     other = world.run("sleep", "60", backend=backend)
     for container in (server, other):
-        assert world.do_inside(container, lambda: ask_from_here("172.17.42.1", 8080)) == ANSWER
+        assert world.do_inside(container, lambda: ask_here("172.17.42.1", 8080)) == ANSWER
 
 
 def test_what_is_not_published_is_not_reached_from_the_neighbour(world: World) -> None:
