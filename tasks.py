@@ -130,10 +130,17 @@ def status(_c: Context, instance: str = "") -> None:
         raise Exit(code=1)
 
 
-@task
-def doctor(_c: Context) -> None:
+@task(
+    help={
+        "repair": "have the engine put back links and rules that others have taken away",
+        "instance": "whose engine",
+    }
+)
+def doctor(_c: Context, repair: bool = False, instance: str = "") -> None:
     """Tell what this machine has of what containers need, a line a feature, with remedies."""
-    if not _machine("").doctor():
+    with _told():
+        is_fit = _machine(instance).doctor(repair=repair)
+    if not is_fit:
         raise Exit("Something required is missing (MISSING above).", 1)
 
 

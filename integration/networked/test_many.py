@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_hundred_published_ports_at_once_are_all_reached(world: World) -> None
     addresses = {world.address(container) for container in started}
     assert len(addresses) == COUNT
     for number in range(COUNT):
-        assert comes_true(lambda port=FIRST_PORT + number: answers(world, port)), number
+        assert comes_true(partial(answers, world, FIRST_PORT + number)), number
     last = [timed_start(world) for _ in range(SAMPLES)]
     assert statistics.median(last) <= 2 * statistics.median(first), (first, last)
 

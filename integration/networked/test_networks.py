@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,10 @@ def make_network(world: World) -> Iterator[Callable[..., str]]:
     assert not [link for link in world.host.links() if link.startswith(f"{world.instance.name}A")]
 
 
+def is_echo(world: World, address: str) -> bool:
+    return world.host.ask(address, 80) == ANSWER
+
+
 def reach(world: World, source: str, address: str, port: int = 80) -> bool:
     return bool(world.do_inside(source, lambda: ask_here(address, port)) == ANSWER)
 
@@ -57,7 +62,7 @@ def test_icc_off_keeps_neighbours_apart_and_published_ports_open(
         server = world.run(*ECHO, NetworkMode=name, ports={"80/tcp": ""})
         client = world.run("sleep", "60", NetworkMode=name)
         address = world.address(server)
-        assert comes_true(lambda address=address: world.host.ask(address, 80) == ANSWER)
+        assert comes_true(partial(is_echo, world, address))
         assert reach(world, client, address) is is_reached
 
 
@@ -127,9 +132,7 @@ def test_a_container_cannot_speak_as_another(world: World) -> None:
     honest, lie = world.address(liar), world.address(friend)
     try:
         for source, is_heard in ((honest, True), (lie, False)):
-            world.do_inside(
-                liar, lambda source=source: send_as(source, world.address(victim), 7777)
-            )
+            world.do_inside(liar, partial(send_as, source, world.address(victim), 7777))
             assert received(heard) is is_heard, source
     finally:
         heard.close()
@@ -150,9 +153,7 @@ def received(heard: socket.socket) -> bool:
 
 
 def send_as(source: str, destination: str, port: int) -> None:
-    datagram = (
-        b"\x11\x11" + port.to_bytes(2, "big") + (8 + 3).to_bytes(2, "big") + bytes(2) + b"lie"
-    )
+    datagram = struct.pack("!HHHH", 4369, port, 8 + 3, 0) + b"lie"
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         raw.sendto(ip_packet(source, destination, socket.IPPROTO_UDP, datagram), (destination, 0))
 

@@ -15,7 +15,7 @@ import pytest
 from integration.network.conftest import comes_true
 from integration.networked.conftest import ECHO, HOST
 from toolkit.client import ApiError, Client
-from toolkit.client.errors import EngineUnreachableError
+from toolkit.errors import EngineUnreachableError
 
 if TYPE_CHECKING:
     from integration.networked.conftest import World
@@ -93,6 +93,23 @@ def test_flushed_rules_are_back_within_two_seconds(world: World, what: str) -> N
     assert world.neighbour.ask(HOST, 8093) == ANSWER
     assert world.neighbour.ask(world.address(container), 80) == b""
     assert time.monotonic() - began < 5
+
+
+def test_repair_mends_what_nobody_was_told_of(world: World) -> None:
+    """`doctor --repair`: a deleted link, a bridge that is down, a port that was unplugged."""
+    container = world.run(*ECHO, ports={"80/tcp": "8094"})
+    assert comes_true(lambda: world.neighbour.ask(HOST, 8094) == ANSWER)
+    assert world.engine.client.system.repair() == []
+    [link] = [name for name, alias in world.host.links().items() if alias.endswith(container)]
+    for break_it in (
+        ("ip", "link", "delete", link),
+        ("ip", "link", "set", link, "nomaster"),
+        ("ip", "link", "set", f"{world.instance.name}0", "down"),
+    ):
+        world.host.run(*break_it)
+        assert world.neighbour.ask(HOST, 8094) == b"", break_it
+        world.engine.client.system.repair()
+        assert comes_true(lambda: world.neighbour.ask(HOST, 8094) == ANSWER), break_it
 
 
 def test_a_bridge_that_was_taken_down_is_mended_by_the_next_container(world: World) -> None:

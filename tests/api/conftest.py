@@ -465,6 +465,10 @@ class FakeNetworks:
             self._index.drop(network.id)
         return [network.name for network in gone]
 
+    async def repair(self) -> Sequence[str]:
+        self.calls.append(("repair",))
+        return ["nat: chain test-DNAT"]
+
 
 class FakeEngine:
     """An engine of the facade's shape."""

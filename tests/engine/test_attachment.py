@@ -119,7 +119,9 @@ def test_a_published_port_has_a_rule_and_a_proxy_until_the_program_ends(world: W
         await container.wait("not-running")
         assert (container.record.endpoints, container.record.ports) == ({}, ())
         await settled(engine, container)
-        assert world.host.firewall.applied.ports == frozenset()
+        left = world.host.firewall.applied
+        assert left is not None
+        assert left.ports == frozenset()
         assert world.host.proxies.leading == {}
         assert engine._context.attachments.published.numbers.held() == {}
         assert engine._context.attachments.host._bridges != {}
@@ -297,6 +299,38 @@ def test_the_default_bridge_says_what_it_is(world: World) -> None:
         assert shown.options[f"{prefix}name"] == engine.instance.bridge_name
         assert shown.options[f"{prefix}default_bridge"] == "true"
         assert shown.options[f"{prefix}enable_icc"] == "true"
+
+    play(world, scenario)
+
+
+def test_repair_puts_links_and_rules_back(world: World) -> None:
+    """Rows S-82 and F-13."""
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, **publishing(PortBinding()))
+        assert await engine.networks.repair() == []
+        applied = world.host.firewall.applied
+        world.host.firewall.applied = None
+        [veth] = [link for link in world.host.stack.links() if link.kind == "veth"]
+        world.host.stack.delete_link(veth.name)
+        mended = await engine.networks.repair()
+        assert mended == [
+            "nat: chain toolkit-DNAT",
+            f"the link of container {container.record.name} to bridge was gone",
+        ]
+        assert world.host.firewall.applied == applied
+        assert world.host.veths() == [container.record.id]
+
+    play(world, scenario)
+
+
+def test_rules_that_were_flushed_come_back_by_themselves(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await started(engine, **publishing(PortBinding()))
+        applied = world.host.firewall.applied
+        world.host.firewall.flushed_by_others()
+        while world.host.firewall.applied != applied:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
     play(world, scenario)
 

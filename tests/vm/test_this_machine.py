@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.engine_http import Answer, CannedEngine
 from toolkit.bootstrap.errors import BusyboxMissingError
 from toolkit.config import Instance
-from toolkit.errors import MachineError
+from toolkit.errors import EngineUnreachableError, MachineError
 from toolkit.vm import doctor
 from toolkit.vm.this_machine import ThisMachine
 
@@ -46,6 +46,11 @@ def test_doctor_tells_a_line_for_each_feature(machine: ThisMachine, said: list[s
     assert machine.doctor() is False
     assert [line.split()[0] for line in said[:2]] == ["root", "kernel"]
     assert len(said) == len(doctor.examine(machine.host))
+
+
+def test_doctor_repairs_only_where_an_engine_runs(machine: ThisMachine) -> None:
+    with pytest.raises(EngineUnreachableError):
+        machine.doctor(repair=True)
 
 
 def test_up_on_an_unfit_machine_refuses_and_starts_nothing(machine: ThisMachine) -> None:

@@ -294,6 +294,9 @@ class Networks(Protocol):
     async def prune(self, chosen: Callable[[Network], bool]) -> Sequence[str]:
         """Remove those of a choice that nobody is on; their names."""
 
+    async def repair(self) -> Sequence[str]:
+        """Put right what others did to links and rules; a line for each thing."""
+
 
 class Events(Protocol):
     """What happened."""

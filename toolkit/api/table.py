@@ -98,4 +98,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     post("/toolkit/sessions", extensions.open_session),
     post("/toolkit/sessions/prune", extensions.prune_sessions),
     post("/toolkit/leases", extensions.open_lease),
+    post("/toolkit/repair", extensions.repair),
 )

@@ -33,6 +33,11 @@ class System:
         document: Document = self._client.request("GET", "/info").json()
         return document
 
+    def repair(self) -> list[str]:
+        """Have the engine put links and rules right; return a line for each thing it mended."""
+        document: Document = self._client.request("POST", "/toolkit/repair").json()
+        return [str(line) for line in document["Repaired"]]
+
     def events(
         self,
         *,

@@ -46,6 +46,34 @@ class ConnectedContainer(ContainerProgram):
         """
         await self._context.whole(self._disconnect(network, force=force))
 
+    async def mend_links(self) -> list[str]:
+        """Make links again that somebody has deleted; return a line for each.
+
+        Raises:
+            LinkError: The kernel refuses.
+        """
+        async with self._lock:
+            attachment = self._context.attachments.held(self.record.id)
+            if self.program is None or attachment is None:
+                return []
+            return await self._mend(self.program, attachment)
+
+    async def _mend(self, program: RunningProgram, attachment: Attachment) -> list[str]:
+        attachments, mended = self._context.attachments, []
+        on_host = self._context.on_host
+        for name, seating in attachment.seats.items():
+            network_id = seating.network.id
+            if await on_host(attachments.host.is_connected, network_id, self.record.id):
+                continue
+            await on_host(attachments.host.disconnect, network_id, self.record.id)
+            netns_fd = await on_host(self._open_network, program)
+            try:
+                await attachments.connect_seat(seating, netns_fd)
+            finally:
+                os.close(netns_fd)
+            mended.append(f"the link of container {self.record.name} to {name} was gone")
+        return mended
+
     async def _connect(self, network: NetworkRecord, wish: EndpointSpec) -> None:
         async with self._lock:
             self._check_listed()

@@ -120,6 +120,21 @@ class NetworkUseCases:
         self._context.events.publish("network", "prune", "", {"reclaimed": "0"})
         return removed
 
+    async def repair(self) -> Names:
+        """Put right what others have done to bridges, links and rules; a line for each thing.
+
+        Raises:
+            ToolkitError: Something cannot be put right.
+        """
+        return await self._context.whole(self._repair())
+
+    async def _repair(self) -> Names:
+        mended = await self._context.attachments.places.repair()
+        for container in self._context.index.newest_first():
+            if container.record.endpoints:
+                mended += await container.mend_links()
+        return mended
+
     async def _create(self, spec: NetworkSpec) -> tuple[Network, Names]:
         if is_predefined(spec.name):
             raise PredefinedNetworkError(

@@ -250,6 +250,12 @@ class HostNetworks:
             self._endpoints[network_id, seat.owner.container_id] = endpoint
         return True
 
+    def is_connected(self, network_id: str, container_id: str) -> bool:
+        """Tell whether the link of a container that was connected is still there."""
+        with self._lock:
+            endpoint = self._endpoints.get((network_id, container_id))
+        return endpoint is not None and self.kit.stack.link(endpoint.link) is not None
+
     def add_default_route(self, network_id: str, netns_fd: int) -> None:
         """Let a container that is connected already leave through this network."""
         self.kit.add_default_route(self.bridge(network_id), netns_fd)

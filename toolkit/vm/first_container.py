@@ -73,6 +73,10 @@ class FirstContainer:
         chunks = self.client.containers.logs(container, framed=True)
         return b"".join(chunk.payload for chunk in chunks).decode(errors="replace").strip()
 
+    def repair(self) -> list[str]:
+        """Have the engine put its network right; return what was wrong."""
+        return self.client.system.repair()
+
     def count(self) -> int:
         """Return how many containers there are."""
         return len(self.client.containers.list(every=True))

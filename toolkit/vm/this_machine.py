@@ -43,8 +43,20 @@ class ThisMachine:
         """The engine's process."""
         return EngineProcess(self.instance)
 
-    def doctor(self) -> bool:
-        """Tell each feature in a line; return whether nothing required is missing."""
+    def doctor(self, *, repair: bool = False) -> bool:
+        """Tell each feature in a line; return whether nothing required is missing.
+
+        With *repair*, the instance's engine also puts links and rules right that others
+        have changed.
+
+        Raises:
+            EngineUnreachableError: There is no engine to repair anything.
+        """
+        if repair:
+            with FirstContainer.on(self.instance) as first:
+                mended = first.repair()
+            for line in mended or ["nothing of the network had to be repaired"]:
+                self.say(line)
         features = doctor.examine(self.host)
         for feature in features:
             self.say(feature.line())

@@ -12,7 +12,7 @@ def test_the_engine_says_what_it_can(api: Any) -> None:
     answer = api("GET", "/v1.44/toolkit")
     assert answer.json == {
         "Instance": "toolkit",
-        "Features": ["leases", "listening", "sessions"],
+        "Features": ["leases", "listening", "repair", "sessions"],
     }
 
 
@@ -38,6 +38,10 @@ def test_what_is_held_needs_a_name(api: Any, kind: str) -> None:
 def test_prune_says_what_it_removed(api: Any) -> None:
     answer = api("POST", "/toolkit/sessions/prune")
     assert answer.json == {"Containers": ["c" * 64], "Networks": [], "Volumes": [], "Images": []}
+
+
+def test_repair_says_what_it_mended(api: Any) -> None:
+    assert api("POST", "/toolkit/repair").json == {"Repaired": ["nat: chain test-DNAT"]}
 
 
 def test_a_listener_is_waited_for(api: Any, engine: Any) -> None:

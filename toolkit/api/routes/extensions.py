@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from toolkit.api.facade import EngineFacade
     from toolkit.api.request import Request
 
-FEATURES: Final = ("leases", "listening", "sessions")
+FEATURES: Final = ("leases", "listening", "repair", "sessions")
 _LINES: Final = "application/vnd.toolkit.lines"
 _DEFAULT_MILLISECONDS: Final = 30_000
 _PROTOCOLS: Final = ("tcp", "udp")
@@ -45,6 +45,11 @@ async def prune_sessions(engine: EngineFacade, _request: Request) -> Response:
     """Serve ``POST /toolkit/sessions/prune``: remove what nobody holds, and what was kept."""
     removed = await engine.sessions.prune()
     return json_response({name.capitalize(): found for name, found in asdict(removed).items()})
+
+
+async def repair(engine: EngineFacade, _request: Request) -> Response:
+    """Serve ``POST /toolkit/repair``: put right what others did to links and rules."""
+    return json_response({"Repaired": list(await engine.networks.repair())})
 
 
 async def wait_listening(engine: EngineFacade, request: Request) -> None:
