@@ -197,6 +197,18 @@ def test_both_commands_fold_ports_alike(world: World) -> None:
     assert headers[0] == headers[1]
 
 
+def test_both_commands_count_bytes_alike(world: World) -> None:
+    docker, own = (CommandLine(world, program) for program in CLIENTS)
+    own.run("-v", "/v", "busybox", "sh", "-c", "echo 12345 >/v/x; cp /bin/busybox /y; sleep 60")
+    shown = docker("system", "df")
+    assert shown == own("system", "df")
+    assert [line.split()[0] for line in shown.splitlines()] == [
+        "TYPE", "Images", "Containers", "Local", "Build",
+    ]  # fmt: skip
+    pruned = own("system", "prune", "-f")
+    assert pruned == "Total reclaimed space: 0B\n"
+
+
 def test_a_fixed_mac_and_address(cli: CommandLine, make_network: Callable[..., str]) -> None:
     make_network("lan", "10.71.0.0/24")
     words = ("--network", "lan", "--ip", "10.71.0.99", "--mac-address", "02:42:0a:47:00:63")

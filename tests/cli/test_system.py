@@ -39,6 +39,14 @@ def test_info_shows_what_the_engine_told(toolkit: CommandLine, stub: StubEngine)
         "MemTotal": 1 << 30,
         "Debug": False,
         "Warnings": ["no swap"],
+        "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Swarm": None},
+        "Runtimes": {"native": {}, "lxc": {}},
+        "SecurityOptions": ["name=seccomp,profile=builtin"],
+        "RegistryConfig": {
+            "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+            "IndexConfigs": {"docker.io": {"Secure": True}, "lab:5000": {"Secure": False}},
+            "Mirrors": ["http://m/"],
+        },
     }
     stub.on("GET /info", says(200, document))
     result = toolkit("info")
@@ -48,6 +56,19 @@ def test_info_shows_what_the_engine_told(toolkit: CommandLine, stub: StubEngine)
         " Backing: ext4",
         "Total Memory: 1GiB",
         "Debug Mode: false",
+        "Plugins:",
+        " Volume: local",
+        " Network: bridge host null",
+        "Runtimes:",
+        " lxc",
+        " native",
+        "Security Options:",
+        " name=seccomp,profile=builtin",
+        "Insecure Registries:",
+        " lab:5000",
+        " 127.0.0.0/8",
+        "Registry Mirrors:",
+        " http://m/",
     ]
     assert result.err == "no swap\n"
 

@@ -18,6 +18,7 @@ from toolkit.api.routes import (
     streams,
     system,
     transfers,
+    usage,
     volumes,
 )
 from toolkit.api.routes.unavailable import unavailable
@@ -28,7 +29,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     get("/version", system.version),
     get("/info", system.info),
     get("/events", streams.events),
-    get("/system/df", system.disk_usage),
+    get("/system/df", usage.disk_usage),
     post("/auth", transfers.log_in),
     # containers
     get("/containers/json", containers.list_),

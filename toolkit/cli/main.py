@@ -92,7 +92,12 @@ _NETWORK_COMMANDS: Final = {
     "remove": "networks:rm",
     "rm": "networks:rm",
 }
-_SYSTEM_COMMANDS: Final = {"events": "system:events", "info": "system:info"}
+_SYSTEM_COMMANDS: Final = {
+    "df": "disk_usage:df",
+    "events": "system:events",
+    "info": "system:info",
+    "prune": "prune:prune_system",
+}
 _NOT_AT_TOP: Final = frozenset({"ls", "list", "inspect", "prune"})
 _COMMANDS: Final = {
     **{name: at for name, at in _CONTAINER_COMMANDS.items() if name not in _NOT_AT_TOP},

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +15,9 @@ from toolkit.cli.units import human_size
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from toolkit.client import Client
     from toolkit.client.jsonstream import Document
 
     Prune = Callable[..., Document]
@@ -57,12 +58,7 @@ def prune_images(
     filters = parse_filters(filter)
     filters.setdefault("dangling", ["false" if all else "true"])
     done = access.client.images.prune(filters=filters)
-    lines = [
-        f"{verb.lower()}: {name}"
-        for one in done.get("ImagesDeleted") or []
-        for verb, name in one.items()
-    ]
-    _tell("Deleted Images:", lines, done)
+    _tell("Deleted Images:", _image_lines(done), done)
     return 0
 
 
@@ -135,13 +131,81 @@ def prune_networks(access: EngineAccess, filter: tuple[str, ...], *, force: bool
     return 0
 
 
+@command("prune")
+@switch("-a", "--all", help="Also images with a name that no container uses.")
+@switch("--volumes", help="Also volumes without a name that no container has.")
+@_filter
+@_force
+@pass_access
+def prune_system(
+    access: EngineAccess,
+    filter: tuple[str, ...],  # noqa: A002  # the flag's name
+    *,
+    all: bool,  # noqa: A002  # the flag's name
+    volumes: bool,
+    force: bool,
+) -> int:
+    """Remove containers that do not run, and networks and images that no container uses."""
+    images = (
+        "images without at least one container associated to them" if all else "dangling images"
+    )
+    lines = [
+        "all stopped containers",
+        "all networks not used by at least one container",
+        *(["all anonymous volumes not used by at least one container"] if volumes else []),
+        f"all {images}",
+        "unused build cache",
+    ]
+    if not _may("\n  - ".join(["This will remove:", *lines]) + "\n", force=force):
+        return 1
+    freed = 0
+    for title, found, reclaimed in _pruned(
+        access.client, parse_filters(filter), every_image=all, with_volumes=volumes
+    ):
+        _list(title, found)
+        freed += reclaimed
+    say(f"Total reclaimed space: {human_size(freed)}")
+    return 0
+
+
+def _pruned(
+    client: Client, filters: Mapping[str, Sequence[str]], *, every_image: bool, with_volumes: bool
+) -> Iterator[tuple[str, list[str], int]]:
+    """Remove kind after kind; return of each its title, what went, and the bytes of it."""
+    done = client.containers.prune(filters=filters)
+    yield "Deleted Containers:", done.get("ContainersDeleted") or [], _freed(done)
+    done = client.networks.prune(filters=filters)
+    yield "Deleted Networks:", done.get("NetworksDeleted") or [], 0
+    if with_volumes:
+        known = {key: values for key, values in filters.items() if key != "until"}
+        done = client.volumes.prune(filters=known)
+        yield "Deleted Volumes:", done.get("VolumesDeleted") or [], _freed(done)
+    dangling = {"dangling": ["false" if every_image else "true"]}
+    done = client.images.prune(filters={**filters, **dangling})
+    yield "Deleted Images:", _image_lines(done), _freed(done)
+    done = client.images.prune_builds()
+    yield "Deleted build cache objects:", done.get("CachesDeleted") or [], _freed(done)
+
+
+def _freed(done: Mapping[str, object]) -> int:
+    return int(str(done.get("SpaceReclaimed") or 0))
+
+
+def _image_lines(done: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{verb.lower()}: {name}"
+        for one in done.get("ImagesDeleted") or []
+        for verb, name in one.items()
+    ]
+
+
 def _may(what: str, *, force: bool) -> bool:
     return force or click.confirm(f"WARNING! {what}\nAre you sure you want to continue?")
 
 
 def _tell(title: str, lines: Sequence[str] | Iterable[str], done: Mapping[str, object]) -> None:
     _list(title, list(lines))
-    say(f"Total reclaimed space: {human_size(int(str(done.get('SpaceReclaimed', 0))))}")
+    say(f"Total reclaimed space: {human_size(_freed(done))}")
 
 
 def _list(title: str, lines: Sequence[str]) -> None:

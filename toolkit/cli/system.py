@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _NANOSECONDS: Final = 10**9
 _template = click.option("-f", "--format", "template", default="", help="Template, or json.")
 
+_PLUGINS: Final = ("Volume", "Network", "Log")
 _INFO_LINES: Final = (
     ("Containers", "Containers"),
     (" Running", "ContainersRunning"),
@@ -122,6 +123,31 @@ def info(access: EngineAccess, template: str) -> None:
 
 def info_lines(document: Mapping[str, Any]) -> Iterable[str]:
     """Return the lines of `info` for what the engine told."""
+    yield from _fact_lines(document)
+    plugins = document.get("Plugins") or {}
+    yield from _listed(
+        "Plugins", (f"{k}: {' '.join(plugins[k])}" for k in _PLUGINS if k in plugins)
+    )
+    yield from _listed("Runtimes", sorted(document.get("Runtimes") or {}))
+    registries = document.get("RegistryConfig") or {}
+    insecure = [
+        name for name, one in (registries.get("IndexConfigs") or {}).items() if not one["Secure"]
+    ]
+    yield from _listed("Security Options", document.get("SecurityOptions"))
+    yield from _listed("Labels", document.get("Labels"))
+    yield from _listed(
+        "Insecure Registries", [*insecure, *(registries.get("InsecureRegistryCIDRs") or [])]
+    )
+    yield from _listed("Registry Mirrors", registries.get("Mirrors"))
+
+
+def _listed(title: str, texts: Iterable[str] | None) -> Iterable[str]:
+    """Return a title and a line for each text; nothing without texts."""
+    lines = [f" {text}" for text in texts or ()]
+    return [f"{title}:", *lines] if lines else []
+
+
+def _fact_lines(document: Mapping[str, Any]) -> Iterable[str]:
     for name, key in _INFO_LINES:
         if key not in document:
             continue

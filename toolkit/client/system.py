@@ -38,6 +38,11 @@ class System:
         document: Document = self._client.request("POST", "/toolkit/repair").json()
         return [str(line) for line in document["Repaired"]]
 
+    def disk_usage(self) -> Document:
+        """Return what images, containers and volumes take on disk."""
+        document: Document = self._client.request("GET", "/system/df").json()
+        return document
+
     def events(
         self,
         *,

@@ -58,14 +58,6 @@ def test_info_says_how_registries_are_reached(api: Any) -> None:
     assert document["IndexConfigs"]["lab:5000"]["Secure"] is False
 
 
-def test_disk_usage_is_counted(api: Any, add_container: Any) -> None:
-    add_container()
-    document = api("GET", "/system/df").json
-    assert document["LayersSize"] == 1000
-    assert document["Images"][0]["Containers"] == 1
-    assert document["Containers"][0]["SizeRw"] == 24
-
-
 @pytest.mark.parametrize(
     ("method", "target"),
     [

@@ -3,20 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from toolkit.api import render
-from toolkit.api.render import size_fields
-from toolkit.api.render_image import list_entry
 from toolkit.api.render_system import info_object, version_object
-from toolkit.api.render_volume import volume_object
 from toolkit.api.request import Response, json_response
-from toolkit.api.routes.containers import places_of, sizes_of
 
 if TYPE_CHECKING:
     from toolkit.api.facade import EngineFacade
     from toolkit.api.request import Request
-    from toolkit.engine.volumes import Volume
 
 _PING = Response(
     body=b"OK",
@@ -47,38 +41,3 @@ async def info(engine: EngineFacade, request: Request) -> Response:
     """Serve ``GET /info``."""
     del request
     return json_response(info_object(await engine.info(), engine.events.listener_count))
-
-
-async def disk_usage(engine: EngineFacade, request: Request) -> Response:
-    """Serve ``GET /system/df``."""
-    images = await engine.images.list()
-    now, places = render.now_utc(), await places_of(engine)
-    containers = []
-    for container in await engine.containers():
-        record = container.record
-        sizes = await sizes_of(engine, container)
-        entry = render.list_entry(record, image=record.spec.image, now=now, places=places)
-        containers.append(entry | size_fields(sizes))
-    users = [entry["ImageID"] for entry in containers]
-    return json_response(
-        {
-            "LayersSize": sum(image.size_bytes for image in images),
-            "Images": [
-                list_entry(image, image.references, version=request.version)
-                | {"Containers": users.count(image.id), "SharedSize": 0}
-                for image in images
-            ],
-            "Containers": containers,
-            "Volumes": [await _measured(engine, volume) for volume in await engine.volumes.list()],
-            "BuildCache": [],
-        }
-    )
-
-
-async def _measured(engine: EngineFacade, volume: Volume) -> dict[str, Any]:
-    """Return a volume with what it takes."""
-    usage = {
-        "Size": await engine.volumes.size_bytes(volume.name),
-        "RefCount": len(engine.volumes.users(volume.name)),
-    }
-    return volume_object(volume) | {"UsageData": usage}
