@@ -40,7 +40,9 @@ def make_network(world: World) -> Iterator[Callable[..., str]]:
     world.clean()
     for name in made:
         world.engine.client.request("DELETE", f"/networks/{name}").read()
-    assert not [link for link in world.host.links() if link.startswith(f"{world.instance.name}A")]
+    own = f"{world.instance.name}0"
+    aliases = {name: alias for name, alias in world.host.links().items() if name != own}
+    assert not [name for name, alias in aliases.items() if alias.count(":") == 2]
 
 
 def is_echo(world: World, address: str) -> bool:

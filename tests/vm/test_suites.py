@@ -43,7 +43,9 @@ def test_bench_passes_its_options_on() -> None:
     assert unpack[2:] == ["bench.unpack", "--quick"]
 
 
-def test_bench_with_a_network_is_one_measurement() -> None:
+def test_bench_with_a_network_leaves_the_others_out() -> None:
+    _, flow = suites.bench_commands(rounds=7, peers="", quick=False, network="port")
+    assert flow[2:] == ["bench.throughput"]
     [one] = suites.bench_commands(rounds=7, peers="ours", quick=False, network="port")
     assert one[2:] == ["bench.one", "--rounds", "7", "--network", "port", "--peers", "ours"]
 

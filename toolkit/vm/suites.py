@@ -98,13 +98,17 @@ def bench_commands(
 ) -> list[list[str]]:
     """Return the measurements: one container at a time, many at once, one large layer.
 
-    With a *network*, ``bridge`` or ``port``, one at a time alone.
+    With a *network*, ``bridge`` or ``port``, one at a time alone; with ``port``, and beside
+    docker, also how much passes through.
     """
     options = ["--quick"] if quick else []
     one = [sys.executable, "-m", "bench.one", "--rounds", str(rounds), *options]
     if network != "none":
         one += ["--network", network]
-        return [[*one, "--peers", peers] if peers else one]
+        flow = (
+            [[sys.executable, "-m", "bench.throughput"]] if network == "port" and not peers else []
+        )
+        return [[*one, "--peers", peers] if peers else one, *flow]
     many = [sys.executable, "-m", "bench.many", *options]
     if peers:
         one += ["--peers", peers]
