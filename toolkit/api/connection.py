@@ -18,23 +18,21 @@ import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import cast
 
 import h11
 
+from toolkit.api.answers import Answers, Headers
 from toolkit.api.hangup import HangupWatch
 from toolkit.api.heads import Limits, read_head
 from toolkit.api.request import Request, Response, error_response
+from toolkit.api.waiting import Waiting
 from toolkit.errors import InvalidRequestError, ToolkitError
 
 _log = logging.getLogger(__name__)
 
-Headers = list[tuple[str, str]]
 Serve = Callable[[Request], Awaitable[Response | None]]
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-_BODILESS = frozenset({204, 304})
 _UNREAD_LIMIT_BYTES = 256 * 1024
 _WRITE_LIMIT_BYTES = 256 * 1024
 
@@ -58,17 +56,17 @@ class Connection(asyncio.Protocol):
         registry: set[Connection] | None = None,
     ) -> None:
         self._serve = serve
-        self._headers = headers
         self._limits = limits or Limits()
         self._registry = registry if registry is not None else set()
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        self._answers = Answers(self._parser, headers)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._request: Request | None = None
         self._head_timer: asyncio.TimerHandle | None = None
-        self._data_waiter: asyncio.Future[None] | None = None
-        self._drain_waiter: asyncio.Future[None] | None = None
+        self._data = Waiting()
+        self._drained = Waiting()
         self._hangup = HangupWatch(self._abort_transport)
         self._unread_bytes = 0
         self._writing_paused = False
@@ -95,7 +93,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._next_request()
         else:
-            self._wake_data()
+            self._data.wake()
             if self._unread_bytes > _UNREAD_LIMIT_BYTES:
                 self._pause_reading()
 
@@ -108,7 +106,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._next_request()
         else:
-            self._wake_data()
+            self._data.wake()
             self._watch_hangup()
         return True
 
@@ -130,8 +128,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Let writers go on."""
         self._writing_paused = False
-        if self._drain_waiter is not None and not self._drain_waiter.done():
-            self._drain_waiter.set_result(None)
+        self._drained.wake()
 
     # What the server calls.
 
@@ -232,50 +229,29 @@ class Connection(asyncio.Protocol):
         """Send a whole response in one write."""
         if not self._body_done:
             self._drop_arrived_body()
-        headers = [*self._headers, *response.headers]
-        with_body = response.status not in _BODILESS
-        if with_body:
-            headers.append(("Content-Length", str(len(response.body))))
-            if response.content_type:
-                headers.append(("Content-Type", response.content_type))
-        if not self._body_done or self._is_closing:
-            headers.append(("Connection", "close"))
-        out = self._encode_head(response.status, headers)
-        if with_body and response.body and request.method != "HEAD":
-            out += self._encode(h11.Data(data=response.body))
+        closes = not self._body_done or self._is_closing
+        out = self._answers.whole(response, closes=closes, is_head=request.method == "HEAD")
         request.has_answered = True
-        await self._write(out + self._encode(h11.EndOfMessage()))
+        await self._write(out)
 
     async def send_head(self, status: int, headers: Headers) -> None:
         """Send the head of a streamed response, chunked for all but the oldest clients."""
         if not self._body_done:
             self._drop_arrived_body()
-        headers = [*self._headers, *headers]
-        if not self._body_done:
-            headers.append(("Connection", "close"))
-        await self._write(self._encode_head(status, headers))
+        await self._write(self._answers.head(status, headers, closes=not self._body_done))
 
     async def send_data(self, data: bytes) -> None:
         """Send bytes of a streamed response; waits while the client is slow."""
-        await self._write(self._encode(h11.Data(data=data)))
+        await self._write(self._answers.piece(data))
 
     def send_soon(self, data: bytes) -> None:
         """Send bytes of a streamed response without waiting; a client that is gone gets none."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._encode(h11.Data(data=data)))
+            self._transport.write(self._answers.piece(data))
 
     async def _end_stream(self) -> None:
         """Send the last chunk."""
-        await self._write(self._encode(h11.EndOfMessage()))
-
-    def _encode_head(self, status: int, headers: Headers) -> bytes:
-        """Return a response head's bytes."""
-        reason = _REASONS.get(status, b"")
-        return self._encode(h11.Response(status_code=status, headers=headers, reason=reason))
-
-    def _encode(self, event: h11.Event) -> bytes:
-        """Return an event's bytes."""
-        return self._parser.send(event) or b""
+        await self._write(self._answers.end())
 
     async def _write(self, data: bytes) -> None:
         """Hand bytes to the kernel, and wait while too many stand before it."""
@@ -285,15 +261,7 @@ class Connection(asyncio.Protocol):
         if data:
             transport.write(data)
         while self._writing_paused:
-            await self._wait_drained()
-
-    async def _wait_drained(self) -> None:
-        """Wait until the client has read enough."""
-        self._drain_waiter = self._loop.create_future()
-        try:
-            await self._drain_waiter
-        finally:
-            self._drain_waiter = None
+            await self._drained.wait()
 
     # Bodies.
 
@@ -317,15 +285,10 @@ class Connection(asyncio.Protocol):
         if self._is_closing and self._transport is not None and self._transport.is_closing():
             raise ClientGoneError
         if self._parser.they_are_waiting_for_100_continue:
-            go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-            await self._write(self._encode(go_on))
+            await self._write(self._answers.go_on())
         self._unread_bytes = 0
         self._resume_reading()
-        self._data_waiter = self._loop.create_future()
-        try:
-            await self._data_waiter
-        finally:
-            self._data_waiter = None
+        await self._data.wait()
 
     def _drop_arrived_body(self) -> None:
         """Read what came of a body that the handler did not want."""
@@ -333,11 +296,6 @@ class Connection(asyncio.Protocol):
             while isinstance(event := self._parser.next_event(), h11.Data):
                 pass
             self._body_done = event is not h11.NEED_DATA
-
-    def _wake_data(self) -> None:
-        """Wake the reader of the body."""
-        if self._data_waiter is not None and not self._data_waiter.done():
-            self._data_waiter.set_result(None)
 
     def _pause_reading(self) -> None:
         """Stop taking bytes that nobody reads yet."""
@@ -390,15 +348,7 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         if self._parser.our_state in {h11.IDLE, h11.SEND_RESPONSE} and self._transport is not None:
             response = error_response(status, message)
-            headers = [
-                *self._headers,
-                ("Content-Length", str(len(response.body))),
-                ("Content-Type", response.content_type),
-                ("Connection", "close"),
-            ]
-            out = self._encode_head(status, headers)
-            out += self._encode(h11.Data(data=response.body))
-            self._transport.write(out + self._encode(h11.EndOfMessage()))
+            self._transport.write(self._answers.whole(response, closes=True))
         self._linger()
 
     def _linger(self) -> None:
@@ -427,9 +377,8 @@ class Connection(asyncio.Protocol):
 
     def _abandon(self) -> None:
         """Wake and, where the request says so, cancel what runs for a client that is gone."""
-        for waiter in (self._data_waiter, self._drain_waiter):
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(ClientGoneError())
+        for waiting in (self._data, self._drained):
+            waiting.fail(ClientGoneError())
         if self._task is not None and self._request is not None and self._request.cancels:
             self._task.cancel()
 
