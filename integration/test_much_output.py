@@ -8,7 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,7 +52,7 @@ def check_the_end_is_found_without_the_rest(engine: Engine, made: str) -> None:
     assert time.monotonic() - began < _END_SECONDS
 
 
-def lines_of(engine: Engine, container: str, **selection: str) -> list[bytes]:
+def lines_of(engine: Engine, container: str, **selection: Any) -> list[bytes]:
     """Return the selected lines, each with its time before it."""
     chunks = engine.client.containers.logs(container, framed=True, timestamps=True, **selection)
     return b"".join(chunk.payload for chunk in chunks).splitlines()

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from toolkit import __version__
-from toolkit.api.connection import ClientGoneError, Headers
+from toolkit.api.connection import ClientGoneError
 from toolkit.api.request import Request, Response, error_response
 from toolkit.api.router import MAXIMUM_VERSION, Route, Router, version_text
 from toolkit.errors import ToolkitError
@@ -15,6 +15,7 @@ from toolkit.errors import ToolkitError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from toolkit.api.answers import Headers
     from toolkit.api.facade import EngineFacade
 
 _log = logging.getLogger(__name__)

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.limits import resources
 from toolkit.engine.logs import LogSelection, read_log
+from toolkit.engine.measured import MeasuredContainer
 from toolkit.engine.model import State
 from toolkit.engine.names import checked_name
-from toolkit.engine.network_index import HOST
 from toolkit.engine.replay import replay_log
 from toolkit.engine.signals import parse_signal
-from toolkit.engine.tree import ContainerTree
 from toolkit.engine.update import updated
 from toolkit.engine.validation import check_size
 from toolkit.errors import (
@@ -35,7 +34,6 @@ from toolkit.errors import (
     NotRunningError,
     ToolkitError,
 )
-from toolkit.network.traffic import read_traffic
 from toolkit.runtime.lifecycle import ACTIVE, RUNNING
 
 if TYPE_CHECKING:
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
     from toolkit.engine.model import ExecId, Limits, RestartPolicy
     from toolkit.engine.ports import RunningProgram
     from toolkit.engine.waiters import WaitResult
-    from toolkit.kernel.cgroup_stats import CgroupStats
-    from toolkit.network.traffic import Traffic
     from toolkit.runtime.logfile import LogEntry
     from toolkit.runtime.protocol import AttachClient
 
@@ -53,7 +49,7 @@ DEFAULT_STOP_SECONDS: Final = 10
 _KILL_SECONDS: Final = 10.0
 
 
-class Container(ContainerTree):
+class Container(MeasuredContainer):
     """A container of this engine: its record, and what can be done with it."""
 
     @property
@@ -200,40 +196,6 @@ class Container(ContainerTree):
         path = self._context.files(self.record.id).log
         ended = self._ended if follow and self.record.state.status in ACTIVE else None
         return read_log(self._context, path, selection or LogSelection(), ended)
-
-    async def rw_size_bytes(self) -> int:
-        """Return what its own layer takes on the disk."""
-        return await self._context.on_host(self._context.parts.layers.rw_size_bytes, self.record.id)
-
-    async def pids(self) -> list[int]:
-        """Return its processes on the host.
-
-        Raises:
-            NotRunningError: It does not run.
-        """
-        self._running_program()
-        return await self._context.on_host(self._context.cgroup(self.record.id).pids)
-
-    async def stats(self) -> CgroupStats:
-        """Return what its control group uses and has used.
-
-        Raises:
-            NotRunningError: It does not run.
-        """
-        program = self._running_program()
-        try:
-            return await self._context.on_host(self._context.cgroup(self.record.id).stats)
-        except ToolkitError as error:
-            if await self._has_ended(program):
-                raise NotRunningError(self.record.id) from error
-            raise
-
-    async def traffic(self) -> dict[str, Traffic]:
-        """Return what its interfaces have received and sent; nothing where they are the host's."""
-        state, mode = self.record.state, self.record.spec.host.network_mode
-        if not state.pid or mode == HOST:
-            return {}
-        return await self._context.on_host(read_traffic, state.pid, state.start_time_ticks)
 
     @property
     def exec_ids(self) -> list[ExecId]:
@@ -397,12 +359,3 @@ class Container(ContainerTree):
             await self._commit(changed)
             self.tell("update")
             return warnings
-
-    def _running_program(self, prefix: str = "") -> RunningProgram:
-        if self.program is None:
-            if not prefix:
-                raise NotRunningError(self.record.id)
-            raise ConflictError(
-                f"{prefix}{self.record.id}: container {self.record.id} is not running"
-            )
-        return self.program
