@@ -25,6 +25,7 @@ from pyroute2 import IPRoute, NetNS, netns
 from integration.conftest import Engine, clear
 from integration.network.conftest import comes_true
 from toolkit.bootstrap import bootstrap_image
+from toolkit.client import ApiError
 from toolkit.config import Instance
 from toolkit.network.netlink import in_network_namespace
 from toolkit.vm.engine_process import EngineProcess
@@ -136,11 +137,19 @@ class World:
     def instance(self) -> Instance:
         return self.engine.instance
 
-    def start_engine(self) -> None:
-        command = ("nsenter", f"--net={self.host.path}", sys.executable, "-m", "toolkit.cli.main")
+    def start_engine(self, **environ: str) -> None:
+        """Start the engine, with what is set for it."""
+        settings = [f"{name}={value}" for name, value in environ.items()]
+        program = (sys.executable, "-m", "toolkit.cli.main")
+        command = ("nsenter", f"--net={self.host.path}", "env", *settings, *program)
         process = EngineProcess(self.instance)
         name = self.instance.name
         self.engine.pid = process.start((*command, "engine", "--instance", name)).pid
+
+    def stop_engine(self) -> None:
+        """End the engine in good order."""
+        self.engine.client.close()
+        EngineProcess(self.instance).stop()
 
     def kill_engine(self) -> None:
         """End the engine by SIGKILL."""
@@ -158,6 +167,8 @@ class World:
 
     def create(self, *command: str, backend: str = "native", name: str = "", **host: Any) -> str:
         ports = host.pop("ports", {})
+        endpoints = host.pop("endpoints", {})
+        own = host.pop("config", {})
         wish = {
             "Image": "busybox",
             "Cmd": list(command),
@@ -168,6 +179,8 @@ class World:
                 "PortBindings": {port: [_binding(each)] for port, each in ports.items()},
                 **host,
             },
+            "NetworkingConfig": {"EndpointsConfig": endpoints},
+            **own,
         }
         made = self.engine.client.containers.create(wish, name=name).id
         self.made.append(made)
@@ -187,11 +200,7 @@ class World:
         return NetNS(f"/proc/{self.pid(container)}/ns/net", flags=0)
 
     def do_inside(self, container: str, act: Callable[[], Any]) -> Any:
-        fd = os.open(f"/proc/{self.pid(container)}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return in_network_namespace(fd, act)
-        finally:
-            os.close(fd)
+        return do_in(self.pid(container), act)
 
     def pid(self, container: str) -> int:
         return int(self.engine.client.containers.inspect(container)["State"]["Pid"])
@@ -207,6 +216,15 @@ class World:
         rules = [line for line in self.host.rules().splitlines() if "--comment" in line]
         proxies = [path.name for path in (self.instance.run_dir / "proxies").glob("*")]
         return [*links, *rules, *proxies]
+
+
+def do_in(pid: int, act: Callable[[], Any]) -> Any:
+    """Return what *act* returns in a thread of a process's network namespace."""
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return in_network_namespace(fd, act)
+    finally:
+        os.close(fd)
 
 
 def _binding(text: str) -> dict[str, str]:
@@ -265,6 +283,24 @@ def world(world_of_worker: World) -> Iterator[World]:
         world.start_engine()
     world.clean()
     assert comes_true(lambda: not world.traces()), world.traces()
+
+
+@pytest.fixture
+def make_network(world: World) -> Iterator[Callable[..., str]]:
+    """Make networks that go with the test."""
+    made: list[str] = []
+
+    def make(name: str, subnet: str = "", **more: Any) -> str:
+        config = [{"Subnet": subnet}] if subnet else []
+        body = {"Name": name, "IPAM": {"Config": config}, **more}
+        made.append(world.engine.client.networks.create(body)["Id"])
+        return made[-1]
+
+    yield make
+    world.clean()
+    for network in made:
+        with suppress(ApiError):
+            world.engine.client.networks.remove(network)
 
 
 class EchoDatagrams:

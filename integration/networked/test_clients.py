@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from integration.network.conftest import comes_true
+from integration.networked.commands import CLIENTS, SECONDS, CommandLine
 from integration.networked.conftest import ECHO
-from toolkit.client import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,40 +21,7 @@ if TYPE_CHECKING:
     from integration.networked.conftest import World
 
 ANSWER = b"hello\n"
-_SECONDS = 60
-CLIENTS = ("docker", "toolkit")
 PS = ("ps", "-a", "--no-trunc", "--format", "{{.Names}}: {{.Ports}} {{.Networks}}")
-
-
-class CommandLine:
-    """One of the two commands, on the world's engine."""
-
-    def __init__(self, world: World, program: str) -> None:
-        self.world = world
-        self.program = program
-        own = [sys.executable, "-m", "toolkit.cli.main"]
-        self._words = own if program == "toolkit" else [str(shutil.which("docker"))]
-
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self._words, *words],
-            env=self.world.engine.environ | {"DOCKER_CLI_HINTS": "false"},
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-            text=True,
-        )
-
-    def __call__(self, *words: str) -> str:
-        done = self.ask(*words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def run(self, *words: str) -> str:
-        """Run a container in the background; the test ends with its removal."""
-        container = self("run", "-d", *words).strip()
-        self.world.made.append(container)
-        return container
 
 
 @pytest.fixture(params=CLIENTS)
@@ -71,29 +35,11 @@ def cli(world: World, request: pytest.FixtureRequest) -> CommandLine:
 def sdk(world: World) -> Iterator[docker.DockerClient]:
     import docker  # noqa: PLC0415 - 400 ms, only where it is used
 
-    client = docker.DockerClient(base_url=world.engine.url, timeout=_SECONDS)
+    client = docker.DockerClient(base_url=world.engine.url, timeout=SECONDS)
     try:
         yield client
     finally:
         client.close()
-
-
-@pytest.fixture
-def make_network(world: World) -> Iterator[Callable[..., str]]:
-    """Make networks that go with the test."""
-    made: list[str] = []
-
-    def make(name: str, subnet: str = "", **more: Any) -> str:
-        config = [{"Subnet": subnet}] if subnet else []
-        body = {"Name": name, "IPAM": {"Config": config}, **more}
-        made.append(world.engine.client.networks.create(body)["Id"])
-        return made[-1]
-
-    yield make
-    world.clean()
-    for network in made:
-        with suppress(ApiError):
-            world.engine.client.networks.remove(network)
 
 
 def test_a_network_is_made_shown_used_and_removed(cli: CommandLine) -> None:

@@ -128,6 +128,8 @@ class FakeContainer:
         self.record = record
         self.exec_ids: list[ExecId] = []
         self.health: Health | None = None
+        self.names = [f"/{record.name}"]
+        self.links: list[str] = []
         self.calls: list[tuple[str, Any]] = []
         self.exit: asyncio.Future[WaitResult] | None = None
         self.entries = [
@@ -487,6 +489,7 @@ class FakeEngine:
         self.made: list[tuple[ContainerSpec, str]] = []
         self.all: list[FakeContainer] = []
         self.execs: dict[str, FakeExec] = {}
+        self.removed_links: list[str] = []
 
     async def create_container(
         self, spec: ContainerSpec, name: str
@@ -504,6 +507,9 @@ class FakeEngine:
             if reference in {record.name, f"/{record.name}"} or record.id.startswith(reference):
                 return container
         raise ContainerNotFoundError(reference)
+
+    async def remove_link(self, path: str) -> None:
+        self.removed_links.append(path)
 
     async def containers(self) -> list[FakeContainer]:
         return self.all

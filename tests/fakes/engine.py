@@ -73,6 +73,7 @@ class World:
             boot_id=self.boot_id,
             networks=self.host.networks(instance.name),
             proxies=self.host.proxies,
+            names=self.host.names,
             network_settings=self.network_settings,
             seccomp_program=lambda kept, _: f"/filters/{len(kept)}.bpf",
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.links import FakeGuard, FakeNetworkStack
+from tests.fakes.names import FakeNames
 from toolkit.errors import LinkError, ProxyError
 from toolkit.network.endpoint import Endpoint
 from toolkit.network.forwarding import Forwarding
@@ -97,6 +98,7 @@ class FakeHost:
     firewall: FakeFirewall = field(default_factory=FakeFirewall)
     guard: FakeGuard = field(default_factory=FakeGuard)
     proxies: FakeProxies = field(default_factory=FakeProxies)
+    names: FakeNames = field(default_factory=FakeNames)
     connected: dict[tuple[str, str], bool] = field(default_factory=dict)
     routed_again: list[str] = field(default_factory=list)
     fails: LinkError | None = None

@@ -31,7 +31,7 @@ ONE = ip_address("1.1.1.1")
 
 
 def test_the_host_s_file_is_read_as_it_is(tmp_path: Path) -> None:
-    """Row RT-103."""
+    """RT-103, API-117."""
     path = tmp_path / "resolv.conf"
     path.write_bytes(b"# a\nnameserver 1.2.3.4 \xff\n\n")
     assert read_host_file(path) == path.read_bytes()
@@ -53,7 +53,7 @@ def test_the_host_s_file_is_read_as_it_is(tmp_path: Path) -> None:
     ],
 )
 def test_a_local_resolver_is_known(text: str, is_local: bool) -> None:  # noqa: FBT001 - a table
-    """Row RT-104."""
+    """RT-104, API-118."""
     assert is_local_resolver(text.encode()) is is_local
 
 
@@ -73,7 +73,7 @@ def test_a_local_resolver_is_known(text: str, is_local: bool) -> None:  # noqa: 
     ],
 )
 def test_nameservers_are_networks_of_one_address(text: str, networks: list[str]) -> None:
-    """Row RT-105."""
+    """RT-105, API-123."""
     assert nameservers_as_cidr(text.encode()) == networks
 
 

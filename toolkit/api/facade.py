@@ -69,6 +69,14 @@ class Container(Protocol):
         """What its health check has found; None without one."""
 
     @property
+    def names(self) -> Sequence[str]:
+        """Every path that leads to it, links' too; its own name first."""
+
+    @property
+    def links(self) -> Sequence[str]:
+        """Its links, in docker's form."""
+
+    @property
     def exec_ids(self) -> Sequence[str]:
         """The execs that were made in it."""
 
@@ -391,6 +399,9 @@ class EngineFacade(Protocol):
 
     async def container(self, reference: str) -> Container:
         """Return one by name, id or unique prefix."""
+
+    async def remove_link(self, path: str) -> None:
+        """Remove a link by its path, ``/web/db``."""
 
     async def containers(self) -> Sequence[Container]:
         """Return all, newest first."""

@@ -15,7 +15,7 @@ from toolkit.engine.files import ContainerFiles
 from toolkit.engine.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from toolkit.config import Instance
@@ -69,12 +69,14 @@ def list_entry(
     image: str,
     now: datetime,
     places: Places,
+    names: Sequence[str] = (),
     health: Health | None = None,
 ) -> dict[str, Any]:
     """Return a container as ``GET /containers/json`` shows it.
 
     Args:
         record: The container.
+        names: The paths that lead to it; its own name where none are given.
         image: The image's name as it now is true.
         now: For the words about how long ago.
         places: Where volumes are.
@@ -83,7 +85,7 @@ def list_entry(
     mode = record.spec.host.network_mode
     return {
         "Id": record.id,
-        "Names": [f"/{record.name}"],
+        "Names": list(names) or [f"/{record.name}"],
         "Image": image,
         "ImageID": record.image_id,
         "Command": command_line(record),
@@ -136,6 +138,7 @@ def inspect(
     places: Places,
     exec_ids: list[str],
     sizes: Sizes | None,
+    links: Sequence[str] = (),
     health: Health | None = None,
 ) -> dict[str, Any]:
     """Return a container as ``GET /containers/{name}/json`` shows it."""
@@ -159,7 +162,7 @@ def inspect(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": exec_ids or None,
-        "HostConfig": host_config(record),
+        "HostConfig": host_config(record) | ({"Links": list(links)} if links else {}),
         "GraphDriver": {"Name": record.driver, "Data": None},
         "Mounts": [mount_point(mount, places) for mount in record.mounts],
         "Config": config_object(record.spec, record.id),

@@ -42,7 +42,7 @@ def host_config(record: ContainerRecord) -> dict[str, Any]:
         "GroupAdd": host.group_add or None,
         "IpcMode": host.ipc_mode or "private",
         "Cgroup": "",
-        "Links": host.links or None,
+        "Links": host.links or None,  # those of the default bridge are the engine's to say
         "OomScoreAdj": host.oom_score_adj,
         "PidMode": host.pid_mode,
         "Privileged": host.privileged,

@@ -135,6 +135,8 @@ class Router:
             found = self._named.get((segments[1] if edge > 1 else "", "/".join(segments[edge:])))
             route = found.get(method) if found is not None else None
             name = segments[2:edge]
+            if len(name) > 1 and not name[0]:
+                del name[0]  # `/web`, as people write a container's name
             if route is not None and all(name) and (len(name) == 1 or (name and route.is_greedy)):
                 return Match(route, decode_name("/".join(name)), version)
         raise NotFoundError("page not found")

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.engine.network_names import NAMES_DIR
 from toolkit.engine.network_settings import NetworkSettings
 from toolkit.engine.ports import Parts
 from toolkit.engine.published_ports import PROXIES_DIR
@@ -22,6 +23,7 @@ from toolkit.kernel.cgroups import CgroupHost
 from toolkit.kernel.seccomp import is_available
 from toolkit.kernel.seccomp_compiler import compile_filter
 from toolkit.network.host import HostNetworks, real_kit
+from toolkit.network.names_server import NamesServer
 from toolkit.network.proxy import Proxies
 from toolkit.runtime.seccomp_profile import default_profile
 from toolkit.runtime.supervisor import Supervisor
@@ -56,6 +58,7 @@ def real_parts(instance: Instance) -> Parts:
             lambda: real_kit(instance.name, with_iptables=settings.with_iptables),
         ),
         proxies=Proxies(instance.run_dir / PROXIES_DIR, instance.name),
+        names=NamesServer(instance.run_dir / NAMES_DIR, instance.name),
         network_settings=settings,
         seccomp_program=filters.path_for,
     )

@@ -7,6 +7,7 @@ while it runs is `toolkit.engine.attachment`'s.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,12 +15,21 @@ from typing import TYPE_CHECKING
 from toolkit.engine.attachment import Attachment
 from toolkit.engine.networked import has_no_seats
 from toolkit.engine.program import ContainerProgram
-from toolkit.errors import ConflictError, NamespaceError, NotRunningError
+from toolkit.errors import (
+    ConflictError,
+    NamespaceError,
+    NotFoundError,
+    NotRunningError,
+    ToolkitError,
+)
 
 if TYPE_CHECKING:
     from toolkit.engine.attachment import Seating
-    from toolkit.engine.model import EndpointSpec, NetworkRecord
+    from toolkit.engine.model import ContainerRecord, EndpointSpec, NetworkRecord
     from toolkit.engine.ports import RunningProgram
+
+
+_log = logging.getLogger(__name__)
 
 
 class ConnectedContainer(ContainerProgram):
@@ -74,6 +84,40 @@ class ConnectedContainer(ContainerProgram):
             mended.append(f"the link of container {self.record.name} to {name} was gone")
         return mended
 
+    @property
+    def names(self) -> list[str]:
+        """Every path that leads to it, its own name first (rule 10.29)."""
+        return self._context.index.names_of(self.record)
+
+    @property
+    def links(self) -> list[str]:
+        """Its links on the default bridge as docker's inspect has them: ``/db:/web/store``."""
+        record = self.record
+        return [
+            f"/{child.record.name}:/{record.name}/{alias}"
+            for alias, child in self._context.index.children(record).items()
+        ]
+
+    async def unlink(self, alias: str) -> None:
+        """Remove one of its links; a running program keeps the variables that it was given.
+
+        Raises:
+            NotFoundError: It has no link of that alias.
+        """
+        await self._context.whole(self._unlink(alias))
+
+    async def _unlink(self, alias: str) -> None:
+        async with self._lock:
+            self._check_listed()
+            record, index = self.record, self._context.index
+            child = index.children(record).get(alias)
+            if child is None:
+                raise NotFoundError(f"No such link: /{record.name}/{alias}")
+            kept = {each: to for each, to in record.links.items() if each != alias}
+            await self._commit(replace(record, links=kept))
+            index.drop_link(record, alias)
+            await self._context.links.dropped(self.record, alias, child.record)
+
     async def _connect(self, network: NetworkRecord, wish: EndpointSpec) -> None:
         async with self._lock:
             self._check_listed()
@@ -90,6 +134,7 @@ class ConnectedContainer(ContainerProgram):
                 return
             try:
                 await self._take_seat(self.program, name)
+                await self._renew_etc(before)
             except BaseException:
                 await self._commit(replace(self.record, spec=before.spec))
                 raise
@@ -129,6 +174,15 @@ class ConnectedContainer(ContainerProgram):
             await self._commit(replace(record, spec=replace(record.spec, endpoints=wishes)))
             if self.program is not None:
                 await self._leave_seat(self.program, name)
+                await self._renew_etc(record)
+
+    async def _renew_etc(self, before: ContainerRecord) -> None:
+        """Let its program see its networks in /etc; one that spoilt its files sees it later."""
+        files = self._context.files(self.record.id)
+        try:
+            await self._context.on_host(files.renew_etc, before, self.record)
+        except ToolkitError as error:
+            _log.warning("container %s: %s", self.record.id, error)
 
     async def _leave_seat(self, program: RunningProgram, name: str) -> None:
         attachments = self._context.attachments

@@ -346,6 +346,8 @@ class Container(MeasuredContainer):
                 raise
             index.release_name(old)
             self.tell("rename", oldName=f"/{old}")
+            await self._context.links.renamed(self.record, old)
+            await self._context.names.renamed(self.record)
 
     async def _update(self, limits: Limits, policy: RestartPolicy | None) -> list[str]:
         async with self._lock:

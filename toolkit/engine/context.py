@@ -13,6 +13,8 @@ from toolkit.engine.files import ContainerFiles
 from toolkit.engine.index import Index
 from toolkit.engine.inits import provided_init
 from toolkit.engine.launch import LaunchContext
+from toolkit.engine.links import Links
+from toolkit.engine.network_names import NetworkNames
 from toolkit.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from toolkit.engine.store import Store
     from toolkit.engine.volumes import VolumeDirectories
     from toolkit.engine.waiters import WaitingClients
+    from toolkit.network.hosts_file import HostsEntry
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -59,10 +62,15 @@ class EngineContext:
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
     watch_health: Callable[[Container], HealthMonitor | None] = lambda _: None
     attachments: Attachments = field(init=False)
+    links: Links = field(init=False)
+    names: NetworkNames = field(init=False)
 
     def __post_init__(self) -> None:
         parts = self.parts
         self.attachments = Attachments(self, parts.networks, parts.proxies, parts.network_settings)
+        self.links = Links(self)
+        self.names = NetworkNames(self, parts.names)
+        self.attachments.listeners += [self.links, self.names]
 
     async def on_host(
         self, act: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs
@@ -94,8 +102,15 @@ class EngineContext:
         """Return a container's control group."""
         return self.parts.cgroups.cgroup(self.cgroup_path(container_id))
 
-    def launch_context(self, record: ContainerRecord) -> LaunchContext:
-        """Return what a start of the container needs beside its record."""
+    def launch_context(
+        self, record: ContainerRecord, linked: tuple[HostsEntry, ...] = ()
+    ) -> LaunchContext:
+        """Return what a start of the container needs beside its record.
+
+        Args:
+            record: The container's.
+            linked: What its links add to its hosts file.
+        """
         return LaunchContext(
             instance_name=self.instance.name,
             cgroup=self.cgroup_path(record.id),
@@ -106,6 +121,7 @@ class EngineContext:
             seccomp_program=self.parts.seccomp_program,
             pid_of=self._pid_of,
             init_program=lambda: provided_init(self.instance.run_dir),
+            linked=linked,
         )
 
     def _pid_of(self, container_id: str) -> int:

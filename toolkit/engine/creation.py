@@ -23,6 +23,7 @@ from toolkit.engine.index import SHORT_ID_LENGTH
 from toolkit.engine.inits import find_static_init
 from toolkit.engine.launch import planned_rlimits
 from toolkit.engine.limits import allowed_oom_score, check_limits, downgraded
+from toolkit.engine.links import settled_links
 from toolkit.engine.loglimits import check_log_options
 from toolkit.engine.merge import image_defaults, merged, program_of
 from toolkit.engine.model import ContainerId, ContainerRecord, ImageId
@@ -70,7 +71,8 @@ async def create_record(
     spec = merged(spec, image_defaults(image.config))
     container_id = ContainerId(os.urandom(_ID_BYTES).hex())
     spec, warnings = _settled(context, spec, container_id)
-    record = _record(context, spec, container_id, image)
+    spec, links = settled_links(spec, context.index)
+    record = replace(_record(context, spec, container_id, image), links=links)
     with ExitStack() as undo:
         undo.callback(context.index.drop, container_id)
         record = replace(record, name=_reserve_name(context, name, container_id))
@@ -191,5 +193,3 @@ def _check_modes(host: HostOptions) -> None:
                 f"{option.replace('_', ' ')} {value[:80]!r} is not available: "
                 f"use one of {', '.join(word or '(nothing)' for word in known)}"
             )
-    if host.links:
-        raise InvalidRequestError("links are not available yet")

@@ -38,7 +38,8 @@ from toolkit.engine.transfers import TransferUseCases
 from toolkit.engine.volume_cases import VolumeUseCases
 from toolkit.engine.volumes import VolumeDirectories
 from toolkit.engine.waiters import WaitingClients
-from toolkit.errors import ToolkitError
+from toolkit.errors import ConflictError, NotFoundError, ToolkitError
+from toolkit.network.graph import join_path, split_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +111,7 @@ class Engine:
             undo.push_async_callback(parts.supervisor.close)
             undo.push_async_callback(context.attachments.close)
             await recover(context, contents)
+            undo.callback(context.names.close)
             await recover_networks(context, contents)
             self._opened, self._undo = context, undo.pop_all()
         self._execs = ExecSessions(context)
@@ -184,6 +186,25 @@ class Engine:
             ConflictError: Several ids begin so.
         """
         return self._context.index.find(reference)
+
+    async def remove_link(self, path: str) -> None:
+        """Remove a link, by the path of its name: ``/web/db`` (rule 7.7).
+
+        Raises:
+            NotFoundError: There is no such link, or nobody has it.
+            ConflictError: It is a container's own name.
+        """
+        index = self._context.index
+        parent_path, alias = split_path(path)
+        shown = join_path(parent_path, alias)
+        if index.at(shown) is None:
+            raise NotFoundError(f"No such link: {shown}")
+        if parent_path == "/":
+            raise ConflictError("Conflict, cannot remove the default name of the container")
+        parent = index.at(parent_path)
+        if parent is None:
+            raise NotFoundError(f"Cannot get parent {parent_path} for name {shown}")
+        await parent.unlink(alias)
 
     async def containers(self) -> list[Container]:
         """Return all containers, newest first."""
@@ -288,6 +309,7 @@ class Engine:
         record, warnings = await create_record(context, spec, name)
         container = Container(context, record)
         context.index.add(container)
+        context.index.add_links(record)
         container.copy_soon()
         container.tell("create")
         return container, warnings

@@ -12,11 +12,14 @@ from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from toolkit.engine.network_index import BRIDGE
 from toolkit.network.hosts_file import (
     ADDRESS_WITHOUT_DAEMON_NETWORK,
+    EtcFile,
     HostsEntry,
     add_entries,
     parse_extra_host,
+    remove_entries,
     render_hosts,
 )
 from toolkit.network.resolv_conf import for_container, host_resolv_conf
@@ -25,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toolkit.config import Instance
-    from toolkit.engine.model import ContainerId, ContainerRecord, EndpointRecord
+    from toolkit.engine.model import ContainerId, ContainerRecord
 
 _HOST_ETC: Final = Path("/etc")
+_LOOPBACK: Final = IPv4Address("127.0.0.1")
 _LARGEST_BYTES: Final = 256 * 1024
 
 
@@ -47,6 +51,12 @@ class ContainerFiles:
     def of(cls, instance: Instance, container_id: ContainerId) -> ContainerFiles:
         """Return the places of a container, whether they exist or not."""
         return cls(instance.containers_dir / container_id, instance.bundles_dir / container_id)
+
+    def of_peer(self, container_id: str) -> ContainerFiles:
+        """Return the places of another container of the instance."""
+        return ContainerFiles(
+            self.dir.with_name(container_id), self.bundle_dir.with_name(container_id)
+        )
 
     @property
     def log(self) -> Path:
@@ -73,11 +83,32 @@ class ContainerFiles:
         """Mounted on /etc/resolv.conf."""
         return self.dir / "resolv.conf"
 
-    def write_etc(self, record: ContainerRecord) -> None:
-        """Write the three files that a container sees in its /etc."""
+    def write_etc(self, record: ContainerRecord, linked: Sequence[HostsEntry] = ()) -> None:
+        """Write the three files that a container sees in its /etc.
+
+        Args:
+            record: The container's.
+            linked: What its links add to its hosts file.
+        """
         _write(self.hostname, f"{record.spec.hostname}\n")
-        _write(self.hosts, hosts_text(record))
+        _write(self.hosts, add_entries(hosts_text(record), linked))
         _write(self.resolv_conf, resolv_conf_text(record))
+
+    def renew_etc(self, before: ContainerRecord, record: ContainerRecord) -> None:
+        """Change the files of a running container whose networks have changed.
+
+        Its own additions stay, and a resolv.conf that it has changed is its own.
+
+        Raises:
+            ToolkitError: It has put something else in their place.
+        """
+        old, new = own_entries(before), own_entries(record)
+        hosts = EtcFile(self.hosts)
+        hosts.write(add_entries(remove_entries(hosts.read(), set(old) - set(new)), new))
+        resolv_conf = EtcFile(self.resolv_conf)
+        old_text, new_text = resolv_conf_text(before), resolv_conf_text(record)
+        if old_text != new_text and resolv_conf.read() == old_text:
+            resolv_conf.write(new_text)
 
 
 def hosts_text(record: ContainerRecord) -> str:
@@ -86,22 +117,29 @@ def hosts_text(record: ContainerRecord) -> str:
     Rule 1.10, with a line for each further network.
     """
     spec = record.spec
-    seats = list(record.endpoints.values())
-    extra = [parse_extra_host(entry, _gateway(seats)) for entry in spec.host.extra_hosts]
+    extra = [parse_extra_host(entry, _gateway(record)) for entry in spec.host.extra_hosts]
     if spec.host.network_mode == "host":
         return add_entries(_read(_HOST_ETC / "hosts"), extra)
-    address = ip_address(seats[0].ipv4) if seats else ADDRESS_WITHOUT_DAEMON_NETWORK
+    own = own_entries(record)
+    address = own[0].address if own else ADDRESS_WITHOUT_DAEMON_NETWORK
+    return render_hosts(address, spec.hostname, spec.domainname, [*own[1:], *extra])
+
+
+def own_entries(record: ContainerRecord) -> list[HostsEntry]:
+    """Return the lines of a hosts file that tell a container's own addresses."""
+    spec, seats = record.spec, list(record.endpoints.values())
     names: tuple[str, ...] = (spec.hostname,)
     if spec.domainname:
         names = (f"{spec.hostname}.{spec.domainname}", spec.hostname)
-    more = [HostsEntry(ip_address(seat.ipv4), names) for seat in seats[1:]]
-    more += [HostsEntry(ip_address(seat.ipv6), names) for seat in seats if seat.ipv6]
-    return render_hosts(address, spec.hostname, spec.domainname, [*more, *extra])
+    texts = [seat.ipv4 for seat in seats] + [seat.ipv6 for seat in seats if seat.ipv6]
+    return [HostsEntry(ip_address(text), names) for text in texts]
 
 
-def _gateway(seats: Sequence[EndpointRecord]) -> IPv4Address | None:
+def _gateway(record: ContainerRecord) -> IPv4Address | None:
     """Return what ``host-gateway`` stands for in a container."""
-    found = next((seat.gateway for seat in seats if seat.gateway), "")
+    if record.spec.host.network_mode == "host":
+        return _LOOPBACK
+    found = next((seat.gateway for seat in record.endpoints.values() if seat.gateway), "")
     return IPv4Address(found) if found else None
 
 
@@ -115,6 +153,7 @@ def resolv_conf_text(record: ContainerRecord) -> str:
         nameservers=tuple(ip_address(text) for text in host.dns),
         search=host.dns_search,
         options=host.dns_options,
+        embedded=any(name != BRIDGE for name in record.endpoints),
     ).text
 
 

@@ -49,6 +49,11 @@ class FirewallDesk:
         self._is_written = False
         self.state = state
 
+    @property
+    def is_written(self) -> bool:
+        """Whether this engine has written anything; before, nothing of it is in place."""
+        return self._is_written
+
     async def change(self, alter: Alter) -> None:
         """Make a change, and return when it is in the kernel.
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from toolkit.engine.model import ContainerRecord, Device, ExecSpec, HostOptions, Mount, Ulimit
     from toolkit.engine.ports import Rootfs
     from toolkit.engine.volumes import VolumeDirectories
+    from toolkit.network.hosts_file import HostsEntry
     from toolkit.runtime.document import Document
 
 DEFAULT_LOG_BYTES: Final = 0  # docker's: one file that grows
@@ -53,6 +54,7 @@ class LaunchContext:
         seccomp_program: Returns the path of the compiled filter; empty for none.
         pid_of: Returns the process of another container, which has to run.
         init_program: Returns our copy of an init program.
+        linked: What links add to the hosts file.
     """
 
     instance_name: str
@@ -64,6 +66,7 @@ class LaunchContext:
     seccomp_program: Callable[[frozenset[str], str], str]
     pid_of: Callable[[str], int]
     init_program: Callable[[], Path]
+    linked: tuple[HostsEntry, ...] = ()
 
 
 def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
@@ -73,7 +76,7 @@ def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
         InvalidRequestError: A bind or a device cannot be used.
     """
     files = context.files
-    files.write_etc(record)
+    files.write_etc(record, context.linked)
     document = launch_document(record, context)
     files.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (files.bundle_dir / "rootfs").mkdir(mode=0o700, exist_ok=True)  # only a place to mount on
@@ -95,7 +98,7 @@ def launch_document(record: ContainerRecord, context: LaunchContext) -> Document
     document["domainname"] = spec.domainname
     document["mounts"] = [
         *_default_mounts(record, context),
-        *_etc_mounts(record, context.files),
+        *_etc_mounts(record, _etc_files(record, context.files)),
         *(_mount(mount, context.volumes) for mount in record.mounts),
     ]
     if host.init:
@@ -106,11 +109,11 @@ def launch_document(record: ContainerRecord, context: LaunchContext) -> Document
 
 
 def environment(record: ContainerRecord) -> list[str]:
-    """Return a container's variables: the defaults, and its own over them."""
+    """Return a container's variables: the defaults, its links', its own over them (rule 2.9)."""
     env = [f"PATH={defaults.DEFAULT_PATH}", f"HOSTNAME={record.spec.hostname}"]
     if record.spec.has_tty:
         env.append("TERM=xterm")
-    return replaced_env(env, record.spec.env)
+    return replaced_env([*env, *record.link_environment], record.spec.env)
 
 
 def replaced_env(env: Iterable[str], changes: Iterable[str]) -> list[str]:
@@ -290,6 +293,12 @@ def _default_mounts(record: ContainerRecord, context: LaunchContext) -> list[Doc
     return [
         mount for mount in mounts if mount["type"] == "bind" or mount["destination"] not in taken
     ]
+
+
+def _etc_files(record: ContainerRecord, files: ContainerFiles) -> ContainerFiles:
+    """Return whose files a container sees: those of the one whose network it shares."""
+    peer = shared_with(record.spec.host.network_mode)
+    return files.of_peer(peer) if peer else files
 
 
 def _etc_mounts(record: ContainerRecord, files: ContainerFiles) -> list[Document]:

@@ -296,6 +296,8 @@ class ContainerRecord:
         endpoints: Its seats, by the networks' names, while it runs.
         ports: What of it is published, while it runs.
         chosen_ports: Where the choice was the engine's: what it chose last (defect D-22).
+        links: Whom it is linked to on the default bridge, by alias; some may be gone.
+        link_environment: The variables that links gave its program, while it runs (rule 7.9).
     """
 
     id: ContainerId
@@ -312,6 +314,8 @@ class ContainerRecord:
     endpoints: dict[str, EndpointRecord] = field(default_factory=dict)
     ports: tuple[PublishedPort, ...] = ()
     chosen_ports: tuple[PublishedPort, ...] = ()
+    links: dict[str, ContainerId] = field(default_factory=dict)
+    link_environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,7 @@ class _Recovery:
             _log.warning("removed the link %s, which belongs to nobody", name)
         await self._find_proxies()
         await self._rebuild_rules(records)
+        await self._context.names.recover()
 
     def _users(self, record: NetworkRecord) -> list[Container]:
         return [each for each in self._running.values() if record.name in each.record.endpoints]
@@ -171,10 +172,12 @@ class _Recovery:
             for record in records
             if self._host.has(record.id)
         ]
+        links = (self._context.links.rules_of(key) for key in self._running)
         state = replace(
             attachments.desk.state,
             networks=tuple(networks),
             ports=frozenset(rule for some in rules for rule in some),
+            links=frozenset(rule for some in links for rule in some),
         )
         try:
             await attachments.desk.rebuild(state)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from ipaddress import IPv4Address, IPv6Address
     from pathlib import Path
 
     from toolkit.engine.network_settings import NetworkSettings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from toolkit.images.store import ImageStore
     from toolkit.kernel.cgroup_stats import CgroupStats
     from toolkit.network.host import HostNetworks
+    from toolkit.network.names_server import NameServerState
     from toolkit.runtime.protocol import AttachClient, ExitStatus
     from toolkit.storage.changes import Change
     from toolkit.storage.layer import Layer
@@ -212,6 +214,63 @@ class ProxyHost(Protocol):
         """Stop those of unknown containers."""
 
 
+class NamesHost(Protocol):
+    """Where the name server of the user networks is told who is called what."""
+
+    def is_there(self) -> bool:
+        """Say whether a server of an earlier engine runs."""
+
+    def open(self) -> bool:
+        """Connect to the server, or start one; return whether it is new."""
+
+    def close(self) -> None:
+        """Drop the connection; the server goes on."""
+
+    def attach(
+        self,
+        container: str,
+        netns_fd: int,
+        *,
+        networks: Sequence[str],
+        resolvers: Iterable[IPv4Address | IPv6Address],
+        private_names: Mapping[str, str] | None = None,
+    ) -> None:
+        """Answer a container in its network namespace."""
+
+    def seat(
+        self,
+        container: str,
+        *,
+        networks: Sequence[str],
+        resolvers: Iterable[IPv4Address | IPv6Address],
+        private_names: Mapping[str, str] | None = None,
+    ) -> None:
+        """Change whom an attached container asks."""
+
+    def watch(self, container: str, pid: int, ticks: int) -> None:
+        """Forget an attached container when a program ends."""
+
+    def detach(self, container: str) -> None:
+        """Answer a container no more."""
+
+    def publish(
+        self,
+        network: str,
+        network_name: str,
+        container: str,
+        *,
+        names: Sequence[str],
+        addresses: Iterable[IPv4Address | IPv6Address],
+    ) -> None:
+        """Make a container known on a network."""
+
+    def withdraw(self, network: str, container: str) -> None:
+        """Make a container unknown on a network."""
+
+    def state(self) -> NameServerState:
+        """Return what the server knows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """The layers below, as one engine uses them.
@@ -220,6 +279,7 @@ class Parts:
         boot_id: The kernel's name of this boot.
         networks: The links of this host.
         proxies: Where userland proxies are started.
+        names: Where names of containers on user networks are told.
         network_settings: What is set for networks.
         seccomp_program: Returns the path of the compiled filter for a container that keeps some
             capabilities, by a profile of its own or (empty) the default; empty without filters.
@@ -234,5 +294,6 @@ class Parts:
     boot_id: str
     networks: HostNetworks
     proxies: ProxyHost
+    names: NamesHost
     network_settings: NetworkSettings
     seccomp_program: Callable[[frozenset[str], str], str]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from toolkit.engine.creation import remove_files
 from toolkit.engine.launch import write_bundle
+from toolkit.engine.links import entries_of, environment_of
 from toolkit.engine.model import State
 from toolkit.engine.networked import needs_connecting
 from toolkit.engine.recorded import RecordedContainer
@@ -144,7 +145,7 @@ class ContainerProgram(RecordedContainer):
     def _drop_network(self, released: asyncio.Future[None] | None = None) -> None:
         """Begin to give back what the container has of the host's network."""
         self._release = self._context.attachments.release_soon(self.record.id, released)
-        self.record = replace(self.record, endpoints={}, ports=())
+        self.record = replace(self.record, endpoints={}, ports=(), link_environment=())
 
     async def _await_network(self) -> None:
         """Return when nothing of an earlier life is on any network any more."""
@@ -190,13 +191,16 @@ class ContainerProgram(RecordedContainer):
         ways: asyncio.Task[None] | None = None
         try:
             attachment = await self._reserve_network()
+            links = context.links.begun(self.record)
+            self.record = replace(self.record, link_environment=environment_of(links))
             intent = self._write_soon()
             clients = self._take_clients()
             try:
-                ways = context.spawn(context.attachments.published.open(attachment))
+                way = context.attachments.published.open(attachment, has_links=bool(links))
+                ways = context.spawn(way)
                 if has_run:
                     await context.on_host(_drop_exit_status, context, self.record)
-                launch = context.launch_context(self.record)
+                launch = context.launch_context(self.record, entries_of(links))
                 await context.on_host(write_bundle, self.record, launch)
                 await intent
             except BaseException:
@@ -222,6 +226,7 @@ class ContainerProgram(RecordedContainer):
         )
         self.tell("start")
         self._take(program)
+        context.names.watch_soon(self.record, program)
 
     async def _reserve_network(self) -> Attachment:
         """Hold the seats and ports that the request asks for, and note them in the record."""

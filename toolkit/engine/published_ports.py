@@ -65,15 +65,21 @@ class PublishedPorts:
             published(port) for wish, (port, _) in zip(wishes, given, strict=True) if not wish.first
         )
 
-    async def open(self, attachment: Attachment) -> None:
-        """Make the rules for a container's ports.
+    async def open(self, attachment: Attachment, *, has_links: bool) -> None:
+        """Make the rules for a container's ports, and for those that it has links to.
 
         Raises:
             FirewallError: They were refused.
         """
-        if attachment.ports:
-            rules = self._rules_of(attachment)
-            await self._desk.change(lambda state: replace(state, ports=state.ports | rules))
+        if not (attachment.ports or has_links):
+            return
+        rules, owner = self._rules_of(attachment), attachment.container_id
+
+        def alter(state: FirewallState) -> FirewallState:
+            state = replace(state, ports=state.ports | rules)
+            return self._context.links.with_rules_of(state, owner) if has_links else state
+
+        await self._desk.change(alter)
 
     async def start_proxy(self, attachment: Attachment) -> None:
         """Give a container's sockets to its proxy; without proxies they are closed.

@@ -50,6 +50,8 @@ async def recover(context: EngineContext, contents: Contents) -> None:
         _log.warning("the store was damaged and is now %s", contents.moved_aside)
     known = await _list_stored(context, contents)
     await _list_from_copies(context, known)
+    for container in context.index.newest_first():  # names are all there: so are the paths
+        context.index.add_links(container.record)
     host_restarted = contents.boot_id not in {"", context.parts.boot_id}
     reason = "host restarted" if host_restarted else "engine restarted"
     for container in context.index.newest_first():

@@ -132,6 +132,13 @@ def remove_entries(text: str, entries: Iterable[HostsEntry]) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if line.rstrip("\n") not in gone)
 
 
+def replace_entry(text: str, old: HostsEntry, new: HostsEntry) -> str:
+    """Return a hosts file in which an entry stands in the place of another."""
+    wanted = old.line.rstrip("\n")
+    lines = text.splitlines(keepends=True)
+    return "".join(new.line if line.rstrip("\n") == wanted else line for line in lines)
+
+
 def move_address(text: str, name: str, address: Address) -> str:
     """Return a hosts file in which the lines of a name have a new address.
 
@@ -208,6 +215,10 @@ class EtcFile:
     def remove(self, entries: Sequence[HostsEntry]) -> None:
         """Remove entries of a hosts file, and keep what else it holds."""
         self.write(remove_entries(self.read(), entries))
+
+    def replace(self, old: HostsEntry, new: HostsEntry) -> None:
+        """Put an entry of a hosts file in the place of another."""
+        self.write(replace_entry(self.read(), old, new))
 
     def move(self, name: str, address: Address) -> None:
         """Give a name of a hosts file a new address."""

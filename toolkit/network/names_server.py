@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import KernelCallError, NameServerError
-from toolkit.kernel.process import open_pidfd, signal_pidfd
+from toolkit.kernel.process import open_pidfd, signal_pidfd, start_time_ticks
 from toolkit.network.dns.control import Channel
 from toolkit.network.hosts_file import check_host_name
 
@@ -69,6 +69,15 @@ class NamesServer:
         self._channel: Channel | None = None
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+
+    def is_there(self) -> bool:
+        """Say whether a server of an earlier engine runs."""
+        with self._lock, suppress(OSError):
+            connection = self._connect()
+            if connection is not None:
+                connection.close()
+                return True
+        return False
 
     def open(self) -> bool:
         """Connect to the server, or start one; return whether it is new.
@@ -152,18 +161,40 @@ class NamesServer:
     def seat(
         self,
         container: str,
+        *,
         networks: Sequence[str],
+        resolvers: Iterable[Address],
         private_names: Mapping[str, str] | None = None,
     ) -> None:
-        """Change which networks an attached container asks; raises as `attach`."""
+        """Change whom an attached container asks; arguments and errors as of `attach`."""
         self._ask(
             {
                 "op": "seat",
                 "container": container,
                 "networks": list(networks),
+                "resolvers": [str(address) for address in resolvers],
                 "private_names": _checked(private_names or {}),
             }
         )
+
+    def watch(self, container: str, pid: int, ticks: int) -> None:
+        """Have an attached container forgotten when its program ends, engine or not.
+
+        Args:
+            container: Its id.
+            pid: The program.
+            ticks: When it was started, by which it is known for sure.
+
+        Raises:
+            NameServerError: The server is gone, or does not know the container.
+            KernelCallError: The program has ended.
+        """
+        pidfd = open_pidfd(pid)
+        try:
+            if start_time_ticks(pid) == ticks:
+                self._ask({"op": "watch", "container": container}, [pidfd])
+        finally:
+            os.close(pidfd)
 
     def detach(self, container: str) -> None:
         """Answer a container no more; raises as `attach`."""

@@ -157,7 +157,7 @@ def for_container(
         search: Asked for; ``.`` alone asks for none.
         options: Asked for.
         embedded: The container is on a user network: its resolver is 127.0.0.11, which asks
-            those that would stand here otherwise (`upstream_resolvers`).
+            others for it (`from_host`).
     """
     resolvers = (EMBEDDED,) if embedded else upstream_resolvers(host, nameservers)
     chosen = options or host.options
@@ -174,6 +174,14 @@ def upstream_resolvers(
         return nameservers
     reachable = tuple(address for address in host.nameservers if not address.is_loopback)
     return reachable or PUBLIC_RESOLVERS
+
+
+def from_host(host: ResolvConf, nameservers: tuple[Address, ...] = ()) -> tuple[Address, ...]:
+    """Return the resolvers that are asked for a container from the host's own network.
+
+    There the host's loopback resolvers answer.
+    """
+    return nameservers or host.nameservers or PUBLIC_RESOLVERS
 
 
 def _parse_file(path: Path) -> ResolvConf:

@@ -416,6 +416,32 @@ def test_update_passes_limits_and_policy_on(api: Any, add_container: Any) -> Non
     ]
 
 
+def test_a_link_is_removed_by_its_path(api: Any, engine: Any) -> None:
+    assert api("DELETE", "/containers/web/db?link=1").status == 204
+    assert engine.removed_links == ["web/db"]
+
+
+@pytest.mark.parametrize("name", ["web/db", "/web/db", "/web"])
+def test_a_container_is_found_by_a_path(api: Any, engine: Any, name: str) -> None:
+    answer = api("GET", f"/v1.44/containers/{name}/json")
+    assert (answer.status, answer.json["message"]) == (
+        404,
+        f"No such container: {name.removeprefix('/')}",
+    )
+    assert engine.all == []
+
+
+def test_names_and_links_are_shown(api: Any, add_container: Any) -> None:
+    """Rule 10.29: a name for each path that leads to it."""
+    container = add_container()
+    container.names = ["/db", "/web/store"]
+    container.links = ["/redis:/db/cache"]
+    [entry] = api("GET", "/containers/json?all=1").json
+    assert entry["Names"] == ["/db", "/web/store"]
+    document = api("GET", f"/containers/{container.record.id}/json").json
+    assert document["HostConfig"]["Links"] == ["/redis:/db/cache"]
+
+
 def test_prune_removes_what_does_not_run(api: Any, add_container: Any) -> None:
     add_container()
     old = add_container(State.EXITED)

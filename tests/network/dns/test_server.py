@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+import subprocess
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +22,7 @@ import dns.rrset
 import pytest
 
 from toolkit.errors import InvalidNameError, NameServerError
+from toolkit.kernel.process import start_time_ticks
 from toolkit.network.dns import upstream
 from toolkit.network.dns.server import NameServer
 from toolkit.network.dns.sockets import ResolverSockets
@@ -326,11 +328,42 @@ def test_a_seat_on_another_network_counts_at_once(rig: Rig) -> None:
     rig.attach("1", "n", forwards=False)
     rig.publish("2", "db", address="10.0.0.1", network="other")
     assert rig.texts("db") == []
-    rig.names.seat("1", ["n", "other"], {"store": "db"})
+    rig.names.seat("1", networks=["n", "other"], resolvers=[], private_names={"store": "db"})
     assert rig.texts("db") == ["10.0.0.1"]
     assert rig.texts("store") == ["10.0.0.1"]
     with pytest.raises(NameServerError, match="not attached"):
-        rig.names.seat("9", ["n"])
+        rig.names.seat("9", networks=["n"], resolvers=[])
+
+
+def test_a_seat_says_whether_questions_are_passed_on(tmp_path: Path) -> None:
+    with resolver(one_address) as port, rigged(tmp_path / "names", port) as rig:
+        rig.attach("1", "inside", forwards=False)
+        assert rig.ask("example.org").rcode() == dns.rcode.SERVFAIL
+        rig.names.seat("1", networks=["inside", "n"], resolvers=[LOCAL])
+        assert rig.texts("example.org") == ["9.9.9.9"]
+        rig.names.seat("1", networks=["inside"], resolvers=[])
+        assert rig.ask("example.org").rcode() == dns.rcode.SERVFAIL
+
+
+def test_a_program_that_is_named_later_is_watched(rig: Rig) -> None:
+    """When a container is attached its program does not run yet."""
+    first, second = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
+    rig.attach("1", "n")
+    rig.publish("1", "db", address="172.18.0.3")
+    for program in (first, second):
+        rig.names.watch("1", program.pid, start_time_ticks(program.pid) or 0)
+    with pytest.raises(NameServerError, match="not attached"):
+        rig.names.watch("2", second.pid, start_time_ticks(second.pid) or 0)
+    rig.names.watch("1", first.pid, 1)  # the number is somebody else's by now
+    first.kill()
+    first.wait()
+    assert rig.names.state().containers == {"1"}
+    second.kill()
+    deadline = time.monotonic() + 10
+    while rig.names.state().containers:
+        assert time.monotonic() < deadline
+    assert rig.names.state().published == {}, "nobody is found at an address that is free"
+    second.wait()
 
 
 def test_what_is_not_understood_is_refused_and_the_server_goes_on(rig: Rig) -> None:

@@ -57,6 +57,25 @@ def test_what_the_table_knows_is_answered(name: str, kind: str, texts: list[str]
     assert all(rrset.ttl == 0 for rrset in answer.answer)
 
 
+def test_the_turn_of_an_alias_is_kept_on_the_wire() -> None:
+    """The writer of packets would shuffle the addresses."""
+    table = NameTable()
+    for number in range(1, 9):
+        address = ip_address(f"172.18.0.{number}")
+        table.publish("n", "back", NameRecord(str(number), ("pool",), (address,)))
+    table.seat("2", ["n"])
+    firsts = []
+    for _ in range(8):
+        raw = answer_locally(question("pool"), table, "2")
+        assert raw is not None
+        [rrset] = dns.message.from_wire(raw).answer
+        firsts.append(int(str(rrset[0]).rpartition(".")[2]))
+        assert [str(each) for each in rrset] == [
+            f"172.18.0.{(firsts[-1] + step - 1) % 8 + 1}" for step in range(8)
+        ]
+    assert sorted(firsts) == list(range(1, 9))
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("example.com", "A"), ("9.0.18.172.in-addr.arpa", "PTR"), (".", "NS")]
 )

@@ -89,6 +89,7 @@ async def list_(engine: EngineFacade, request: Request) -> Response:
             image=_true_name(record, names),
             now=now,
             places=places,
+            names=container.names,
             health=container.health,
         )
         if query.flag("size"):
@@ -176,6 +177,7 @@ async def inspect(engine: EngineFacade, request: Request) -> Response:
             places=await places_of(engine),
             exec_ids=list(container.exec_ids),
             sizes=sizes,
+            links=container.links,
             health=container.health,
         )
     )
@@ -263,7 +265,8 @@ async def remove(engine: EngineFacade, request: Request) -> Response:
     """Serve ``DELETE /containers/{name}``."""
     query = request.query
     if query.flag("link"):
-        raise InvalidRequestError("links between containers are not available yet")
+        await engine.remove_link(request.name)
+        return NO_CONTENT
     container = await engine.container(request.name)
     await container.remove(force=query.flag("force"), volumes=query.flag("v"))
     return NO_CONTENT

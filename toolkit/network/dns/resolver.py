@@ -72,6 +72,10 @@ class ContainerResolver:
         self._loop.watch(sockets.datagrams.fileno(), READABLE, self._receive)
         self._loop.watch(sockets.listener.fileno(), READABLE, self._accept)
 
+    def pass_on_to(self, resolvers: Sequence[Resolver]) -> None:
+        """Pass what the table does not know on to others from now on."""
+        self._resolvers = tuple(resolvers)
+
     def close(self) -> None:
         """Close everything; what is under way is answered no more."""
         self._is_open = False

@@ -130,19 +130,19 @@ class NameServer:
             opened,
             table=self._table,
             upstream=self._upstream,
-            resolvers=[
-                (str(ip_address(text)), self._resolver_port) for text in message["resolvers"]
-            ],
+            resolvers=self._resolvers_in(message),
         )
         if len(fds) > 1:
-            pidfd = os.dup(fds[1])
-            self._pidfds[container] = pidfd
-            self.loop.watch(pidfd, READABLE, lambda _mask: self._detach(container))
+            self._watch(container, fds[1])
 
     def _on_seat(self, message: Message, _fds: list[int]) -> None:
-        if message["container"] not in self._resolvers:
-            raise ValueError("this container is not attached")
+        resolver = self._attached(message)
         self._table.seat(message["container"], message["networks"], message["private_names"])
+        resolver.pass_on_to(self._resolvers_in(message))
+
+    def _on_watch(self, message: Message, fds: list[int]) -> None:
+        self._attached(message)
+        self._watch(message["container"], fds[0])
 
     def _on_detach(self, message: Message, _fds: list[int]) -> None:
         self._detach(message["container"])
@@ -168,12 +168,36 @@ class NameServer:
     def _on_stop(self, _message: Message, _fds: list[int]) -> None:
         self.loop.is_running = False
 
-    def _detach(self, container: str) -> None:
-        resolver = self._resolvers.pop(container, None)
+    def _attached(self, message: Message) -> ContainerResolver:
+        resolver = self._resolvers.get(message["container"])
+        if resolver is None:
+            raise ValueError("this container is not attached")
+        return resolver
+
+    def _resolvers_in(self, message: Message) -> list[tuple[str, int]]:
+        return [(str(ip_address(text)), self._resolver_port) for text in message["resolvers"]]
+
+    def _watch(self, container: str, program_fd: int) -> None:
+        """Forget a container when its program ends, engine or not."""
+        self._unwatch(container)
+        pidfd = os.dup(program_fd)
+        self._pidfds[container] = pidfd
+        self.loop.watch(pidfd, READABLE, lambda _mask: self._forget(container))
+
+    def _forget(self, container: str) -> None:
+        self._detach(container)
+        for network in self._table.published():
+            self._table.withdraw(network, container)
+
+    def _unwatch(self, container: str) -> None:
         pidfd = self._pidfds.pop(container, -1)
         if pidfd >= 0:
             self.loop.watch(pidfd, 0, self._accept)
             os.close(pidfd)
+
+    def _detach(self, container: str) -> None:
+        resolver = self._resolvers.pop(container, None)
+        self._unwatch(container)
         if resolver is not None:
             resolver.close()
             self._table.unseat(container)
