@@ -24,7 +24,9 @@ def apply_role(machine: Container) -> None:
 @pytest.fixture(scope="session")
 def shop_image(container_image: ContainerImage, debian: str) -> str:
     """The machine as the role leaves it; every test starts from there."""
-    return container_image.snapshot_after(apply_role, debian, "sleep 600", network="none")
+    return container_image.snapshot_after(
+        apply_role, debian, "sleep 600", network="none", stop_seconds=1
+    )
 
 
 @pytest.fixture

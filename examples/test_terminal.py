@@ -22,9 +22,12 @@ def test_an_editor_writes_what_was_typed(
 ) -> None:
     machine = run_container("busybox", "sleep 600")
     editor = container_terminal(machine, "vi /notes")
-    editor.expect("/notes")
-    editor.send("ihello from a person")
+    editor.expect("- /notes")
+    editor.send("i")
+    editor.expect("I /notes")
+    editor.send("hello from a person")
     editor.press("escape")
+    editor.expect("- /notes")  # typed at once, what follows would be part of an escape sequence
     editor.send_line(":wq")
     assert editor.wait() == 0
     assert machine.read_file("/notes") == b"hello from a person\n"
