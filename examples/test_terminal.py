@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from toolkit.testing import ContainerTerminal, RunContainer
 
 ASKS = """
-printf 'Password: '; stty -echo; read -r word; stty echo; echo
+stty -echo; printf 'Password: '; read -r word; stty echo; echo
 [ "$word" = open-sesame ] || { echo denied; exit 1; }
 trap 'echo interrupted; exit 130' INT
 echo welcome

@@ -11,6 +11,7 @@ import os
 import re
 import select
 import sys
+import termios
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 ROWS: Final = 24
 COLUMNS: Final = 80
 WAIT_SECONDS: Final = 10.0
+_LOOK_AGAIN_SECONDS: Final = 0.005
+_LOCAL_FLAGS: Final = 3  # tcgetattr(3): iflag, oflag, cflag, lflag
 _READ_BYTES: Final = 65536
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Za-z0-9]|\x1b[=>]|\r")
 _KEYS: Final = {
@@ -74,6 +77,14 @@ class Terminal:
     def output(self) -> str:
         """All that has appeared, without escape sequences and carriage returns."""
         return _ESCAPES.sub("", self._raw.decode(errors="replace"))
+
+    def wait_raw(self, timeout_seconds: float = WAIT_SECONDS) -> None:
+        """Wait until the command has taken the terminal over: what is typed earlier is lost."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline and self._process.isalive():
+            if not termios.tcgetattr(self._process.fd)[_LOCAL_FLAGS] & termios.ICANON:
+                return
+            self._read_within(_LOOK_AGAIN_SECONDS)  # nobody tells of a change of mode
 
     def expect(
         self, pattern: str | re.Pattern[str], timeout_seconds: float = WAIT_SECONDS
@@ -189,6 +200,7 @@ class ContainerTerminal:
         process = PtyProcess.spawn(argv, env=environ, dimensions=(rows, columns))
         terminal = Terminal(process)
         self._opened.append(terminal)
+        terminal.wait_raw()
         return terminal
 
     def close(self) -> None:
