@@ -56,7 +56,7 @@ def reach(world: World, source: str, address: str, port: int = 80) -> bool:
 def test_icc_off_keeps_neighbours_apart_and_published_ports_open(
     world: World, make_network: Callable[..., str]
 ) -> None:
-    """RT-6.10: DROP between containers; the control is a network with icc."""
+    """Rule 6.10: DROP between containers; the control is a network with icc."""
     options = {"com.docker.network.bridge.enable_icc": "false"}
     apart = make_network("apart", Options=options, subnets=("172.28.1.0/24",))
     together = make_network("together", subnets=("172.28.2.0/24",))
@@ -161,7 +161,7 @@ def send_as(source: str, destination: str, port: int) -> None:
 
 
 def test_every_exposed_port_and_a_range(world: World) -> None:
-    """RT-6.22, RT-6.34: -P draws from 49153 on; a range gives its first free number."""
+    """Rule 6.22, Rule 6.34: -P draws from 49153 on; a range gives its first free number."""
     wish = {
         "Image": "busybox",
         "Cmd": ["sleep", "60"],
@@ -193,7 +193,7 @@ def test_a_port_that_a_foreign_process_holds_is_refused(world: World) -> None:
 
 
 def test_addresses_go_round(world: World) -> None:
-    """RT-6.17, S-89: one that was given back is given last."""
+    """Rule 6.17, S-89: one that was given back is given last."""
     first = world.run("sleep", "60")
     address = world.address(first)
     world.engine.client.containers.remove(first, force=True)

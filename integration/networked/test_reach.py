@@ -21,7 +21,7 @@ ANSWER = b"hello\n"
 
 
 def test_a_container_has_an_address_and_a_way_out(world: World, backend: str) -> None:
-    """RT-6.19: network address + 1 is never given; RT-6.38: address, link, default route."""
+    """Rule 6.19: network address + 1 is never given; Rule 6.38: address, link, default route."""
     container = world.run("sleep", "60", backend=backend)
     with closing(world.inside(container)) as inside:
         [link] = inside.get_links(ifname="eth0")
@@ -65,7 +65,7 @@ def test_containers_reach_each_other(world: World, backend: str) -> None:
 
 
 def test_a_published_port_is_reached_from_everywhere(world: World, backend: str) -> None:
-    """RT-6.13, RT-6.24, RT-6.27: from 127.0.0.1, the bridge, a neighbour, and itself."""
+    """RT-095. Rules 6.13, 6.24, 6.27: from 127.0.0.1, the bridge, a neighbour, and itself."""
     server = world.run(*ECHO, backend=backend, ports={"80/tcp": "8080"})
     assert comes_true(lambda: world.host.ask("127.0.0.1", 8080) == ANSWER)
     assert world.host.ask("172.17.42.1", 8080) == ANSWER
@@ -86,7 +86,7 @@ def test_what_is_not_published_is_not_reached_from_the_neighbour(world: World) -
 
 
 def test_datagrams_pass_and_the_same_number_is_free_for_both(world: World) -> None:
-    """RT-6.28, D-8: tcp and udp under one number."""
+    """RT-096. Rule 6.28, D-8: tcp and udp under one number."""
     container = world.run(*ECHO, ports={"80/tcp": "8083", "53/udp": "8083"})
     with closing(EchoDatagrams(world, container, 53)):
         assert world.host.ask_datagram("127.0.0.1", 8083) == b"hello"
@@ -95,7 +95,7 @@ def test_datagrams_pass_and_the_same_number_is_free_for_both(world: World) -> No
 
 
 def test_a_stop_gives_everything_back_at_once(world: World, backend: str) -> None:
-    """RT-6.37: when stop is answered the port is free."""
+    """Rule 6.37: when stop is answered the port is free."""
     container = world.run("sleep", "60", backend=backend, ports={"80/tcp": "8084"})
     assert world.traces()
     world.engine.client.containers.stop(container, timeout_seconds=0)
@@ -107,7 +107,7 @@ def test_a_stop_gives_everything_back_at_once(world: World, backend: str) -> Non
 
 
 def test_a_taken_port_is_refused_with_its_holder(world: World) -> None:
-    """RT-6.24, S-86."""
+    """Rule 6.24, S-86."""
     holder = world.run("sleep", "60", ports={"80/tcp": "8085"})
     other = world.create("sleep", "60", ports={"80/tcp": "8085"})
     with pytest.raises(ApiError, match=holder[:12]) as caught:
@@ -116,8 +116,16 @@ def test_a_taken_port_is_refused_with_its_holder(world: World) -> None:
     assert len([line for line in world.traces() if line.startswith(world.instance.name)]) == 1
 
 
+def test_a_container_reaches_itself(world: World, backend: str) -> None:
+    """RT-093: the loopback interface of a default container is up."""
+    container = world.run(*ECHO, backend=backend)
+    assert comes_true(
+        lambda: world.do_inside(container, lambda: ask_here("127.0.0.1", 80)) == ANSWER
+    )
+
+
 def test_the_hosts_network_and_none_and_anothers(world: World) -> None:
-    """Modes host, none and container: nothing is made for them."""
+    """RT-094. Modes host, none and container: nothing is made for them."""
     on_host = world.run("sleep", "60", NetworkMode="host")
     assert network_of(world, on_host) == world.host.path.stat().st_ino
     alone = world.run("sleep", "60", NetworkMode="none")

@@ -27,7 +27,7 @@ LONGEST_STORM_SECONDS = 0.6
 
 
 def test_ports_work_without_an_engine_and_with_the_next(world: World, backend: str) -> None:
-    """RT-6.14: rules, proxies and links outlive the engine."""
+    """Rule 6.14: rules, proxies and links outlive the engine."""
     container = world.run(*ECHO, backend=backend, ports={"80/tcp": "8090"})
     assert comes_true(lambda: world.host.ask("127.0.0.1", 8090) == ANSWER)
     before = sorted(world.traces())

@@ -26,6 +26,7 @@ from toolkit.errors import (
     FirewallError,
     LinkError,
     NetworkNotFoundError,
+    NotModifiedError,
     PortInUseError,
     ProxyError,
 )
@@ -161,6 +162,29 @@ def test_a_taken_port_fails_the_start_and_names_the_holder(world: World) -> None
             holder.record.endpoints["bridge"].network_id
         )
         assert len(bridge.addresses.taken()) == 1
+
+    play(world, scenario)
+
+
+def test_the_same_number_is_free_on_another_address(world: World) -> None:
+    """RT-087: mapped twice is refused, on another address it is not, unmapped once it is free."""
+
+    async def scenario(engine: Engine) -> None:
+        one = await started(engine, **publishing(PortBinding(host_ip="127.0.0.1")))
+        number = one.record.ports[0].host_port
+        here = publishing(PortBinding(host_ip="127.0.0.1", host_port=number))
+        there = publishing(PortBinding(host_ip="127.0.0.2", host_port=number))
+        refused = await created(engine, **here)
+        for _ in range(2):
+            with pytest.raises(PortInUseError):
+                await refused.start()
+        two = await started(engine, **there)
+        for container in (one, two):
+            await container.stop(0)
+        with pytest.raises(NotModifiedError):
+            await two.stop(0)
+        await refused.start()
+        assert refused.record.ports[0].host_port == number
 
     play(world, scenario)
 

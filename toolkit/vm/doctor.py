@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -241,7 +242,7 @@ def _network(host: Host) -> Iterator[Feature]:
     yield Feature(
         name="ip",
         is_present=host.which("ip") is not None,
-        remedy="apt-get install iproute2",
+        remedy="apt-get install iproute2 (tests and measurements use it)",
         package="iproute2",
         is_required=False,
     )
@@ -249,16 +250,16 @@ def _network(host: Host) -> Iterator[Feature]:
         yield Feature(
             name=kind,
             is_present=host.succeeds(
-                _in_empty_network("ip", "link", "add", "probe0", "type", kind)
+                _in_empty_network(sys.executable, "-m", "toolkit.vm.link_probe", kind)
             ),
-            remedy=f"modprobe {kind} (bridge networks, not built yet, need it)",
+            remedy=f"modprobe {kind} (networks need it; none and host do not)",
             is_required=False,
         )
     yield Feature(
         name="iptables",
         is_present=host.which("iptables-restore") is not None
         and host.succeeds(_in_empty_network("iptables", "--wait", "-t", "nat", "-S")),
-        remedy="apt-get install iptables (published ports, not built yet, need it)",
+        remedy="apt-get install iptables (networks need it, or nftables)",
         package="iptables",
         is_required=False,
     )
