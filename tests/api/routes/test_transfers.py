@@ -49,7 +49,10 @@ def test_a_login_comes_in_the_header_and_a_bad_one_is_nobody(
 
 def test_a_refusal_before_anything_was_told_is_a_status(api: Any, engine: Any) -> None:
     engine.transfers.refuses = RegistryAuthError("denied")
-    assert api("POST", "/images/create?fromImage=a").status == 401
+    for target in ("/images/create?fromImage=a", "/images/a/push"):
+        refused = api("POST", target)  # 401 would make docker's command ask for a name
+        assert (refused.status, "Log in" in refused.json["message"]) == (500, True)
+    assert api("GET", "/distribution/a/json").status == 401
     engine.transfers.refuses = ImageNotFoundError("a")
     assert api("POST", "/images/a/push?tag=1").status == 404
     assert api("GET", "/images/get?names=a").status == 404

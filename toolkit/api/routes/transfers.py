@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from toolkit.api.progress import send_progress
 from toolkit.api.request import BodyFile, Response, json_response
-from toolkit.errors import InvalidRequestError
+from toolkit.errors import InvalidRequestError, RegistryAuthError, RegistryError
 from toolkit.images.references import Reference
 from toolkit.images.registry.credentials import Credentials
 from toolkit.images.strictjson import parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Sequence
     from typing import BinaryIO
 
     from toolkit.api.facade import EngineFacade
     from toolkit.api.query import FilterTerms
     from toolkit.api.request import Request
+    from toolkit.images.progress import ProgressMessage
     from toolkit.images.registry.manifest import Platform
     from toolkit.images.registry.registries import FoundRepository
 
@@ -51,10 +52,23 @@ async def pull(engine: EngineFacade, request: Request) -> None:
     reference = Reference.parse(query.text("fromImage"))
     if tag := query.text("tag"):
         reference = _tagged(reference, tag)
-    messages = await engine.transfers.pull(
+    coming = engine.transfers.pull(
         reference, credentials=credentials_of(request), platform=query.text("platform")
     )
-    await send_progress(request, messages)
+    await send_progress(request, await _begun(coming))
+
+
+async def _begun(
+    coming: Awaitable[AsyncGenerator[ProgressMessage, None]],
+) -> AsyncGenerator[ProgressMessage, None]:
+    """Return the progress; a missing login is 500, as docker's daemon has it.
+
+    With 401 docker's command would ask for a name on the terminal, or wait for one.
+    """
+    try:
+        return await coming
+    except RegistryAuthError as error:
+        raise RegistryError(f"{error}: {error.hint}") from error
 
 
 def _tagged(reference: Reference, tag: str) -> Reference:
@@ -68,8 +82,8 @@ async def push(engine: EngineFacade, request: Request) -> None:
     reference = Reference.parse(request.name)
     if tag := request.query.text("tag"):
         reference = _tagged(reference, tag)
-    messages = await engine.transfers.push(reference, credentials=credentials_of(request))
-    await send_progress(request, messages)
+    coming = engine.transfers.push(reference, credentials=credentials_of(request))
+    await send_progress(request, await _begun(coming))
 
 
 async def load(engine: EngineFacade, request: Request) -> None:
