@@ -8,7 +8,7 @@ TOOLKIT_CHANGES=$(mktemp)
 export TOOLKIT_CHANGES
 trap 'rm -f "$TOOLKIT_CHANGES"' EXIT
 
-for concern in packages lxc network cgroups users toolkit engine; do
+for concern in packages docker-client lxc network cgroups users toolkit engine; do
   sh "./$concern.sh"
 done
 echo "provisioning: $(wc -l <"$TOOLKIT_CHANGES") changes"

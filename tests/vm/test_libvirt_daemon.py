@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from toolkit.errors import MachineError
+from toolkit.vm import libvirt_daemon
+from toolkit.vm.libvirt_daemon import POOL, LibvirtDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass
+class FakeLibvirt:
+    """virsh and the daemons: remembers what was run."""
+
+    answers: bool = False
+    pools: str = ""
+    ran: list[str] = field(default_factory=list)
+
+    def run(self, argv: Sequence[str], **_: Any) -> str:
+        words = " ".join(argv).removeprefix("virsh --connect qemu:///system ")
+        self.ran.append(words)
+        return self.pools if words == "pool-list --name" else ""
+
+    def succeeds(self, _argv: Sequence[str]) -> bool:
+        return self.answers
+
+
+@pytest.fixture
+def libvirt() -> FakeLibvirt:
+    return FakeLibvirt()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, libvirt: FakeLibvirt) -> LibvirtDaemon:
+    return LibvirtDaemon(
+        directory=tmp_path / "lv",
+        say=lambda _: None,
+        run=libvirt.run,
+        succeeds=libvirt.succeeds,
+    )
+
+
+def started_here(daemon: LibvirtDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a libvirtd of ours run: this very process stands for it."""
+    daemon.directory.mkdir(parents=True, exist_ok=True)
+    identity = libvirt_daemon.ProcessIdentity.of(os.getpid())
+    monkeypatch.setattr(
+        libvirt_daemon, "_running", lambda path: identity if path.stem == "libvirtd" else None
+    )
+
+
+def test_somebody_elses_libvirtd_is_used_and_never_stopped(
+    daemon: LibvirtDaemon, libvirt: FakeLibvirt, tmp_path: Path
+) -> None:
+    libvirt.answers = True
+    daemon.ensure("tku", pool_dir=tmp_path / "disks")
+    assert not any(command.startswith("libvirtd") for command in libvirt.ran)
+    assert daemon.release("tku") is False
+    assert not any("net-destroy" in command for command in libvirt.ran)
+
+
+def test_the_place_for_disks_is_made_known_once(
+    daemon: LibvirtDaemon, libvirt: FakeLibvirt, tmp_path: Path
+) -> None:
+    libvirt.answers = True
+    daemon.ensure("tku", pool_dir=tmp_path / "disks")
+    libvirt.pools = f"{POOL}\n"
+    daemon.ensure("tku", pool_dir=tmp_path / "disks")
+    made = f"pool-create-as {POOL} dir --target {tmp_path}/disks"
+    assert libvirt.ran.count(made) == 1
+
+
+def test_without_one_it_is_started_with_its_log_daemon_first(
+    daemon: LibvirtDaemon,
+    libvirt: FakeLibvirt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libvirt_daemon.shutil, "which", lambda name: f"/sbin/{name}")
+    monkeypatch.setattr(libvirt_daemon.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(libvirt_daemon, "_running", lambda _: None)
+    daemon.ensure("tku", pool_dir=tmp_path / "disks")
+    programs = [command.split()[0] for command in libvirt.ran]
+    assert programs[:3] == ["virtlogd", "libvirtd", "version"]
+    assert 'auth_unix_rw = "none"' in (daemon.directory / "libvirtd.conf").read_text()
+
+
+def test_an_ordinary_user_is_told_to_start_it(
+    daemon: LibvirtDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libvirt_daemon.shutil, "which", lambda name: f"/sbin/{name}")
+    monkeypatch.setattr(libvirt_daemon.os, "geteuid", lambda: 1000)
+    with pytest.raises(MachineError, match="systemctl start libvirtd"):
+        daemon.ensure("tku", pool_dir=tmp_path / "disks")
+
+
+def test_a_missing_program_names_the_package(
+    daemon: LibvirtDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libvirt_daemon.shutil, "which", lambda _: None)
+    with pytest.raises(MachineError, match="apt-get install libvirt-daemon-system"):
+        daemon.ensure("tku", pool_dir=tmp_path / "disks")
+
+
+def test_ours_is_kept_while_another_set_of_machines_uses_it(
+    daemon: LibvirtDaemon,
+    libvirt: FakeLibvirt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    libvirt.answers = True
+    started_here(daemon, monkeypatch)
+    for user in ("one", "two"):
+        daemon.ensure(user, pool_dir=tmp_path / "disks")
+    assert daemon.release("one") is False
+    assert daemon.directory.exists()
+
+
+def test_the_last_user_ends_ours_and_what_it_made(
+    daemon: LibvirtDaemon,
+    libvirt: FakeLibvirt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    libvirt.answers = True
+    started_here(daemon, monkeypatch)
+    daemon.ensure("one", pool_dir=tmp_path / "disks")
+    stopped: list[int] = []
+    monkeypatch.setattr(
+        libvirt_daemon.ProcessIdentity, "stop", lambda self, _: stopped.append(self.pid)
+    )
+    assert daemon.release("one") is True
+    assert stopped == [os.getpid()]
+    assert {f"pool-destroy {POOL}", "net-undefine vagrant-libvirt"} <= set(libvirt.ran)
+    assert not daemon.directory.exists()
+
+
+def test_a_pid_file_that_names_another_program_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "libvirtd.pid").write_text(str(os.getpid()))
+    assert libvirt_daemon._running(tmp_path / "libvirtd.pid") is None

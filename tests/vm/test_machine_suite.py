@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from toolkit.vm import machine_suite
+from toolkit.vm.login import Login
+from toolkit.vm.machine_suite import Counts, MachineSuite
+from toolkit.vm.suites import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+JUNIT = (
+    '<testsuites><testsuite tests="{tests}" failures="1" errors="1" skipped="2" time="{time}"/>'
+    "</testsuites>"
+)
+
+
+class FakeRemote:
+    """A machine in which the suite ends with a given code."""
+
+    def __init__(self, code: int, ran: list[tuple[str, str]]) -> None:
+        self._code = code
+        self._ran = ran
+
+    def follow(self, _command: str, *, environ: Mapping[str, str], out: Any) -> int:
+        self._ran.append((environ.get("TOOLKIT_SHARD", ""), environ["TOOLKIT_TEST_PREFIX"]))
+        out.write("a test\n")
+        return self._code
+
+    def fetch(self, _remote: str, local: Path) -> bool:
+        local.parent.mkdir(exist_ok=True)
+        local.write_text(JUNIT.format(tests=10, time=2.5))
+        return True
+
+
+@pytest.fixture
+def ran() -> list[tuple[str, str]]:
+    return []
+
+
+def run(
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    codes: Mapping[str, int],
+    ran: list[tuple[str, str]],
+    selection: Selection | None = None,
+) -> tuple[int, list[str]]:
+    said: list[str] = []
+
+    @contextmanager
+    def on(login: Login) -> Iterator[FakeRemote]:
+        yield FakeRemote(codes[login.machine], ran)
+
+    monkeypatch.setattr(machine_suite.Remote, "on", on)
+    suite = MachineSuite(
+        report_dir=directory / "report",
+        say=said.append,
+        selection=selection or Selection(),
+        prefix="tku",
+    )
+    logins = [Login(machine=name, directory=directory) for name in codes]
+    return suite.run(logins), said
+
+
+def test_junit_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(JUNIT.format(tests=10, time=2.5))
+    counts = Counts.read(tmp_path / "x.xml")
+    assert counts == Counts(passed=6, failed=2, skipped=2, seconds=2.5)
+
+
+def test_one_machine_gets_all_of_it_and_its_exit_code_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[tuple[str, str]]
+) -> None:
+    code, said = run(tmp_path, monkeypatch, {"m1": 1}, ran)
+    assert code == 1
+    assert ran == [("", "tku")]
+    assert said == ["m1: 6 passed, 2 failed, 2 skipped in 2 s"]
+
+
+def test_several_machines_get_a_part_each_and_their_lines_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[tuple[str, str]]
+) -> None:
+    code, said = run(tmp_path, monkeypatch, {"m1": 0, "m2": 5}, ran)
+    assert code == 0  # the split may leave a part empty
+    assert sorted(shard for shard, _ in ran) == ["1/2", "2/2"]
+    assert {"m1: a test", "m2: a test"} <= set(said)
+    assert said[-1] == "all machines: 12 passed, 4 failed, 4 skipped in 2 s"
+
+
+def test_one_machine_without_any_test_has_failed_unless_a_selection_left_it_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[tuple[str, str]]
+) -> None:
+    assert run(tmp_path, monkeypatch, {"m1": 5}, ran)[0] == 5
+    narrow = Selection(select="x")
+    assert run(tmp_path, monkeypatch, {"m1": 5}, ran, narrow)[0] == 0
+
+
+def test_the_command_leaves_out_what_looks_from_outside(tmp_path: Path) -> None:
+    selection = Selection(select="a or b", last_failed=True)
+    command = MachineSuite(report_dir=tmp_path, selection=selection).command()
+    assert "--ignore=integration/machine" in command
+    assert "-k 'a or b' --last-failed" in command
