@@ -44,8 +44,8 @@ def programs() -> FakePrograms:
 @pytest.fixture
 def box(tmp_path: Path, programs: FakePrograms, monkeypatch: pytest.MonkeyPatch) -> Box:
     places = Places(state_dir=tmp_path, cache_dir=tmp_path / "cache", runtime_dir=tmp_path)
-    monkeypatch.setattr(box_module.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(box_module.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("toolkit.vm.box.os.geteuid", lambda: 0)
+    monkeypatch.setattr("toolkit.vm.box.shutil.which", lambda name: f"/bin/{name}")
     monkeypatch.setattr(Box, "_login_key", lambda *_: tmp_path / "vagrant.pub")
     return Box(
         settings=MachineSettings(places=places),
@@ -134,7 +134,7 @@ def test_other_hardware_is_refused(box: Box) -> None:
 
 
 def test_without_root_it_says_why(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(box_module.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("toolkit.vm.box.os.geteuid", lambda: 1000)
     with pytest.raises(MachineError, match="run as root"):
         box.build()
 
@@ -142,6 +142,6 @@ def test_without_root_it_says_why(box: Box, monkeypatch: pytest.MonkeyPatch) -> 
 def test_missing_programs_are_named_by_their_packages(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(box_module.shutil, "which", lambda _: None)
+    monkeypatch.setattr("toolkit.vm.box.shutil.which", lambda _: None)
     with pytest.raises(MachineError, match="apt-get install mmdebstrap e2fsprogs qemu-utils"):
         box.build()

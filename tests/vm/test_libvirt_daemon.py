@@ -10,6 +10,7 @@ import pytest
 from toolkit.errors import MachineError
 from toolkit.vm import libvirt_daemon
 from toolkit.vm.libvirt_daemon import POOL, LibvirtDaemon
+from toolkit.vm.process import ProcessIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ def daemon(tmp_path: Path, libvirt: FakeLibvirt) -> LibvirtDaemon:
 def started_here(daemon: LibvirtDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a libvirtd of ours run: this very process stands for it."""
     daemon.directory.mkdir(parents=True, exist_ok=True)
-    identity = libvirt_daemon.ProcessIdentity.of(os.getpid())
+    identity = ProcessIdentity.of(os.getpid())
     monkeypatch.setattr(
         libvirt_daemon, "_running", lambda path: identity if path.stem == "libvirtd" else None
     )
@@ -84,8 +85,8 @@ def test_without_one_it_is_started_with_its_log_daemon_first(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(libvirt_daemon.shutil, "which", lambda name: f"/sbin/{name}")
-    monkeypatch.setattr(libvirt_daemon.os, "geteuid", lambda: 0)
+    monkeypatch.setattr("toolkit.vm.libvirt_daemon.shutil.which", lambda name: f"/sbin/{name}")
+    monkeypatch.setattr("toolkit.vm.libvirt_daemon.os.geteuid", lambda: 0)
     monkeypatch.setattr(libvirt_daemon, "_running", lambda _: None)
     daemon.ensure("tku", pool_dir=tmp_path / "disks")
     programs = [command.split()[0] for command in libvirt.ran]
@@ -96,8 +97,8 @@ def test_without_one_it_is_started_with_its_log_daemon_first(
 def test_an_ordinary_user_is_told_to_start_it(
     daemon: LibvirtDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libvirt_daemon.shutil, "which", lambda name: f"/sbin/{name}")
-    monkeypatch.setattr(libvirt_daemon.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("toolkit.vm.libvirt_daemon.shutil.which", lambda name: f"/sbin/{name}")
+    monkeypatch.setattr("toolkit.vm.libvirt_daemon.os.geteuid", lambda: 1000)
     with pytest.raises(MachineError, match="systemctl start libvirtd"):
         daemon.ensure("tku", pool_dir=tmp_path / "disks")
 
@@ -105,7 +106,7 @@ def test_an_ordinary_user_is_told_to_start_it(
 def test_a_missing_program_names_the_package(
     daemon: LibvirtDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libvirt_daemon.shutil, "which", lambda _: None)
+    monkeypatch.setattr("toolkit.vm.libvirt_daemon.shutil.which", lambda _: None)
     with pytest.raises(MachineError, match="apt-get install libvirt-daemon-system"):
         daemon.ensure("tku", pool_dir=tmp_path / "disks")
 
@@ -135,7 +136,7 @@ def test_the_last_user_ends_ours_and_what_it_made(
     daemon.ensure("one", pool_dir=tmp_path / "disks")
     stopped: list[int] = []
     monkeypatch.setattr(
-        libvirt_daemon.ProcessIdentity, "stop", lambda self, _: stopped.append(self.pid)
+        "toolkit.vm.libvirt_daemon.ProcessIdentity.stop", lambda self, _: stopped.append(self.pid)
     )
     assert daemon.release("one") is True
     assert stopped == [os.getpid()]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from toolkit.vm import machine_suite
 from toolkit.vm.login import Login
 from toolkit.vm.machine_suite import Counts, MachineSuite
 from toolkit.vm.suites import Selection
@@ -57,7 +56,7 @@ def run(
     def on(login: Login) -> Iterator[FakeRemote]:
         yield FakeRemote(codes[login.machine], ran)
 
-    monkeypatch.setattr(machine_suite.Remote, "on", on)
+    monkeypatch.setattr("toolkit.vm.machine_suite.Remote.on", on)
     suite = MachineSuite(
         report_dir=directory / "report",
         say=said.append,

@@ -104,8 +104,8 @@ def machines(
     def on(_login: Login) -> Iterator[FakeRemote]:
         yield FakeRemote()
 
-    monkeypatch.setattr(machines_module.Remote, "on", on)
-    monkeypatch.setattr(machines_module.Vagrant, "do", lambda _, *words: world.do(*words))
+    monkeypatch.setattr("toolkit.vm.machines.Remote.on", on)
+    monkeypatch.setattr("toolkit.vm.machines.Vagrant.do", lambda _, *words: world.do(*words))
     monkeypatch.setattr(Login, "is_open", property(lambda _: world.is_connected))
     monkeypatch.setattr(Machines, "greet", lambda _: world.did.append("greet"))
     monkeypatch.setattr(
