@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def test_diff_tells_what_was_deleted_and_a_commit_takes_it_over(engine: Engine, make: Make) -> None:
-    """RT-155, RT-161: nothing before the first run, a D after it, nothing in the next image."""
+    """API-009, RT-155, RT-161: nothing before a run, a D after it, nothing in the next image."""
     first = make("rm /etc/passwd", start=False)
     assert changes(engine, first) == []
     run(engine, first)
@@ -54,12 +54,12 @@ def test_diff_and_export_of_a_running_container(engine: Engine, make: Make) -> N
 
 
 def test_export_of_a_stopped_container(engine: Engine, make: Make) -> None:
-    """RT-160."""
-    before = Path("/proc/self/mountinfo").read_text()
+    """API-008, RT-160."""
+    before = _own_mounts(engine)
     with exported(engine, make("touch /test; rm -r /tmp")) as tar:
         assert "./test" in tar.getnames()
         assert "./tmp" not in tar.getnames()
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert _own_mounts(engine) == before
 
 
 def test_a_committed_image_runs_what_it_was_given(engine: Engine, make: Make) -> None:
@@ -80,7 +80,7 @@ def test_a_committed_image_runs_what_it_was_given(engine: Engine, make: Make) ->
 
 
 def test_commit_names_comments_and_changes(engine: Engine, make: Make) -> None:
-    """RT-158, RT-159: also of a container that never ran."""
+    """API-030, RT-158, RT-159: also of a container that never ran."""
     source = make("true", start=False)
     name = f"test{uuid.uuid4().hex[:8]}"
     image = commit(
@@ -117,7 +117,7 @@ def test_a_running_container_is_frozen_for_a_commit_and_goes_on(engine: Engine, 
     "script", ["mkdir /d; echo one > /d/f", "mkdir /d; echo one > /d/f; sleep 600"]
 )
 def test_copy_out_and_in(engine: Engine, make: Make, script: str) -> None:
-    """RT-162: stopped and running."""
+    """API-026, RT-162: stopped and running."""
     container = make(script)
     wait_for(lambda: "A /d/f" in changes(engine, container))
     told, tar = got(engine, container, "/d/f")

@@ -21,7 +21,7 @@ from toolkit.images.progress import ProgressMessage
     ],
 )
 def test_the_bar_is_dockers(current: int, total: int, text: str) -> None:
-    """Rule api-and-cli 1.4."""
+    """API-107; rule api-and-cli 1.4, with today's units."""
     assert bar(current, total) == text
 
 

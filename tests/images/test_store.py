@@ -167,7 +167,7 @@ def test_an_ambiguous_beginning_finds_nothing(shelf: Shelf) -> None:
 
 
 def test_the_newest_image_heads_the_list(shelf: Shelf) -> None:
-    """API-077, RT-179."""
+    """API-077, API-078, RT-178, RT-179."""
     images = [shelf.add(f"repo:{number}", f"f{number}") for number in range(3)]
     assert [image.id for image in shelf.images.list()] == [image.id for image in reversed(images)]
 
@@ -324,7 +324,7 @@ class TestRemoval:
         assert shelf.remove(image.id[7:19])[:2] == ["untagged a:latest", f"deleted {image.id}"]
 
     def test_an_id_with_several_names_needs_force(self, shelf: Shelf) -> None:
-        """RT-176."""
+        """API-025, RT-176."""
         image = shelf.add("a")
         shelf.images.tag(image.id, "test:test")
         with pytest.raises(ImageInUseError) as refused:

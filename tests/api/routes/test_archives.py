@@ -90,8 +90,8 @@ def test_a_tar_is_put_into_a_directory(api: Any, container: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
 def test_a_commit_without_a_configuration_inherits(api: Any, container: Any, body: bytes) -> None:
-    """RT-159; the CLI sends no body and the SDK an empty object (api-and-cli 1.6)."""
-    answer = api("POST", "/commit?container=c", body)
+    """API-012, RT-159; the CLI sends no body and the SDK an empty object (api-and-cli 1.6)."""
+    answer = api("POST", "/commit?testtag=tag&container=c", body)
     assert (answer.status, answer.json["Id"][:10]) == (201, "sha256:aba"[:10])
     assert container.calls == [("commit", CommitOptions())]
 

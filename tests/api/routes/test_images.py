@@ -43,7 +43,7 @@ def test_older_clients_see_virtual_size_and_none(api: Any, engine: Any, image: A
 def test_references_are_shell_patterns_that_stop_at_slashes(
     api: Any, engine: Any, image: Any, patterns: list[str], names: set[str]
 ) -> None:
-    """API-034, API-004."""
+    """API-034, API-004, RT-177."""
     tags = ("utest:tag1", "utest/docker:tag2", "utest:5000/docker:tag3")
     engine.images.found = [image(references=tags)]
     target = "/images/json?filters=" + quote(json.dumps({"reference": patterns}))
