@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -240,8 +240,14 @@ def _no_leaks() -> None:
 @pytest.fixture(scope="session")
 def world_of_worker(worker_id: str) -> Iterator[World]:
     """A host with an engine that has the image busybox."""
-    prefix = os.environ.get("TOOLKIT_TEST_PREFIX", "tkt")
-    name = f"{prefix}n{worker_id.replace('master', 'm')[-3:]}"
+    with opened_world(f"n{worker_id.replace('master', 'm')[-3:]}") as world:
+        yield world
+
+
+@contextmanager
+def opened_world(suffix: str, **environ: str) -> Iterator[World]:
+    """Give a host with an engine, started with settings of its own, that has busybox."""
+    name = f"{os.environ.get('TOOLKIT_TEST_PREFIX', 'tkt')}{suffix}"
     host, neighbour = Place(f"{name}-host"), Place(f"{name}-lan")
     instance = Instance(name=name)
     world = World(host, neighbour, Engine(instance))
@@ -250,7 +256,7 @@ def world_of_worker(worker_id: str) -> Iterator[World]:
         for place in (host, neighbour):
             place.make()
         _join(host, neighbour)
-        world.start_engine()
+        world.start_engine(**environ)
         bootstrap_image(world.engine.client, "busybox")
         yield world
     finally:
