@@ -53,9 +53,9 @@ def test_a_rule_says_whether_others_take_back() -> None:
 
 @pytest.mark.parametrize("pattern", ["*a" * 2000 + "b", "**/*a" * 800 + "b", "?" * 4000])
 def test_no_pattern_takes_long(pattern: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     assert not IgnoreRules([pattern]).hides("a" * 4095 + "/" + "a/" * 300)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @given(st.text("ab*?", max_size=12), st.text("ab", max_size=12))

@@ -105,7 +105,7 @@ BODIES = st.dictionaries(
 ).flatmap(lambda body: HOST_BODIES.map(lambda host: {**body, "HostConfig": host}))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON | BODIES | HOST_BODIES.map(lambda host: {"Image": "a", "HostConfig": host}))
 def test_any_json_is_a_specification_or_a_named_error(value: Any) -> None:
     """S-95: never a 500."""
@@ -116,7 +116,7 @@ def test_any_json_is_a_specification_or_a_named_error(value: Any) -> None:
         assert str(error)  # noqa: PT017 - a property: either way is right
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_body_or_a_named_error(raw: bytes) -> None:
     """S-95."""

@@ -188,9 +188,9 @@ def test_a_trigger_is_checked_again() -> None:
     ids=["continuations", "pairs", "steps", "heredocs", "quotes", "brackets"],
 )
 def test_a_mebibyte_is_read_in_little_time(text: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     steps(text)
-    assert time.monotonic() - began < 5  # 0.2 to 1 s on a machine that has nothing else to do
+    assert time.thread_time() - began < 5  # 0.2 to 1 s on a machine that has nothing else to do
 
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

@@ -496,10 +496,10 @@ def test_a_deep_chain_is_refused_soon(shelf: Shelf) -> None:
     ids = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(4000)]
     images = {one: {"parent": parent} for parent, one in zip(["", *ids], ids, strict=False)}
     content = old_archive(images)
-    began = time.monotonic()
+    began = time.thread_time()
 
     assert "at most 125 layers" in str(refused(shelf, content))
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -520,9 +520,7 @@ def test_repositories_that_cannot_be_are_refused(
     assert isinstance(refused(shelf, old_archive({A: {}}, repositories)), error)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

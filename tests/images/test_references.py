@@ -133,7 +133,7 @@ def test_any_text_parses_to_itself_or_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["a" * 10**7, "a-" * 500, "a." * 500 + "/", "0" * 1000 + "@"])
 def test_hostile_texts_take_no_time(text: str) -> None:
     """Row S-55."""
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(InvalidReferenceError):
         Reference.parse(text)
-    assert time.monotonic() - start < 1
+    assert time.thread_time() - start < 1

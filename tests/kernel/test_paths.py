@@ -171,7 +171,7 @@ def _resolve(root: Path, asked: str) -> Path | None:
 
 
 @given(TREES, PATHS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_tree_is_resolved_as_chroot_would(
     entries: list[tuple[list[str], str | None]], asked: str
 ) -> None:
@@ -187,7 +187,7 @@ def test_any_tree_is_resolved_as_chroot_would(
 
 
 @given(TREES, PATHS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_in_any_tree_directories_are_made_within_or_not_at_all(
     entries: list[tuple[list[str], str | None]], asked: str
 ) -> None:
@@ -274,7 +274,7 @@ def test_a_path_that_cannot_be_made_leaves_nothing(tree: tuple[Path, int], asked
 
 
 @given(TREES, PATHS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_in_any_tree_a_file_is_made_within_or_not_at_all(
     entries: list[tuple[list[str], str | None]], asked: str
 ) -> None:

@@ -79,7 +79,7 @@ def holds(argument: dict[str, Any], values: tuple[int, ...]) -> bool:
     return answers[argument["op"]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.sampled_from(NAMES), _arguments, max_size=len(NAMES)),
     st.sampled_from(NAMES),

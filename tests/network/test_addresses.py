@@ -185,4 +185,4 @@ class Pool(RuleBasedStateMachine):
 
 
 TestPoolAgainstModel = Pool.TestCase
-TestPoolAgainstModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPoolAgainstModel.settings = settings(max_examples=60, stateful_step_count=40)

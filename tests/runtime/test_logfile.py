@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.runtime import logfile
@@ -55,7 +55,6 @@ def test_a_log_that_is_not_there_reads_as_empty(tmp_path: Path) -> None:
     st.one_of(st.none(), st.integers(0, 50)),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_a_tail_is_the_last_lines(
     sizes: list[int],
     tail_lines: int | None,
@@ -114,7 +113,6 @@ def test_streams_are_chosen(path: Path) -> None:
 
 
 @given(st.lists(st.binary(max_size=30), max_size=20), st.integers(1, 40))
-@settings(deadline=None)
 def test_a_file_that_grows_is_read_to_its_end_and_never_half_a_line(
     chunks: list[bytes], step: int
 ) -> None:

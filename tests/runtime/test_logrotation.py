@@ -102,7 +102,7 @@ def test_a_disk_that_takes_no_new_name_costs_no_line(
 @given(
     st.lists(st.integers(0, 12), max_size=12), st.integers(1, 5), st.integers(0, 60), st.booleans()
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_follower_that_keeps_up_misses_nothing(
     steps: list[int],
     max_files: int,

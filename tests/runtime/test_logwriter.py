@@ -83,7 +83,7 @@ def test_a_long_line_is_cut_whether_it_ends_or_not(
 
 
 @given(st.integers(0, 4), st.sampled_from(["é", "€", "\U0001f600", "aé€\U0001f600"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_cut_keeps_characters_whole(shift: int, pattern: str) -> None:
     text = "a" * shift + pattern * (MAX_LINE_BYTES // 2)
     data = text.encode()
@@ -118,7 +118,7 @@ def test_bytes_that_are_no_text_are_cut_all_the_same(log: LogWriter, path: Path)
         max_size=8,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_stream_is_in_the_log_byte_by_byte(chunks: list[tuple[str, bytes]]) -> None:
     """Row S-75."""
     with tempfile.TemporaryDirectory() as directory:

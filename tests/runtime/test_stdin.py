@@ -64,7 +64,7 @@ def test_what_the_program_does_not_read_waits_and_more_is_not_wanted(pipe: Pipe)
 
 
 @given(st.lists(st.binary(max_size=40_000), max_size=8), st.integers(1, 100_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_end_comes_behind_the_last_byte(chunks: list[bytes], read_bytes: int) -> None:
     """Row F-23."""
     pipe = Pipe()

@@ -193,7 +193,7 @@ def test_each_client_gets_what_comes_after_it_and_a_dead_one_is_let_go(program: 
 
 
 @given(st.integers(0, 6), st.lists(st.binary(max_size=9), min_size=6, max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_client_may_come_between_any_two_writes(moment: int, chunks: list[bytes]) -> None:
     """RT-043 in spirit: one thread, so a client is there for a whole chunk or not at all."""
     with running_program() as program:
@@ -236,7 +236,7 @@ BUFFERS = st.tuples(
 
 @given(STEPS, st.integers(0, 20), st.booleans(), BUFFERS)
 @example([("stdout", b"abc"), ("stdout", b"d" * 999), ("stdout", b"\n")], 0, False, (1, 1))  # noqa: FBT003 - drawn
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_byte_is_lost_or_doubled_however_the_client_stalls(
     steps: list[tuple[str, Any]],
     start: int,
@@ -384,7 +384,6 @@ def test_a_prefix_that_nothing_follows_is_input_when_input_ends(program: Program
 
 
 @given(st.lists(st.binary(min_size=1, max_size=6), max_size=8))
-@settings(deadline=None)
 def test_typed_bytes_reach_the_program_up_to_the_detach_keys(reads: list[bytes]) -> None:
     with running_program() as program:
         session = program.attach(stdin=True, has_tty=True, detach_keys=KEYS)

@@ -74,7 +74,7 @@ def members(content: bytes) -> dict[str, tarfile.TarInfo]:
         return {info.name: info for info in opened}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(NAMES, TREES, max_size=6))
 def test_a_tree_comes_back_as_it_was(tree: dict[bytes, tuple[object, ...]]) -> None:
     """Row S-50's counterpart: extract(pack(tree)) == tree."""

@@ -85,7 +85,7 @@ TEXTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(NAMES, NAMES, st.none() | TEXTS), max_size=10), TEXTS)
 def test_the_kernel_agrees(
     tmp_path_factory: pytest.TempPathFactory, made: list[tuple[str, str, str | None]], path: str

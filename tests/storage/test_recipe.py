@@ -110,7 +110,7 @@ def test_an_open_archive_keeps_its_layer(layers: LayerStore) -> None:
     assert layers.collect(()) == [layer.chain_id]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(contents=st.lists(st.binary(max_size=2000), max_size=8), tail=st.binary(max_size=600))
 def test_any_files_and_any_tail_come_back(
     tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], tail: bytes

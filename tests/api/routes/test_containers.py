@@ -116,8 +116,8 @@ def test_a_list_entry_has_dockers_fields(api: Any, add_container: Any) -> None:
         (State.STARTING, "Created"),
         (State.RUNNING, "Up 2 hours"),
         (State.PAUSED, "Up 2 hours (Paused)"),
-        (State.RESTARTING, "Restarting (1) 5 minutes ago"),
-        (State.EXITED, "Exited (1) 5 minutes ago"),
+        (State.RESTARTING, "Restarting (1) 5 hours ago"),
+        (State.EXITED, "Exited (1) 5 hours ago"),
         (State.REMOVING, "Removal In Progress"),
         (State.DEAD, "Dead"),
     ],
@@ -125,7 +125,7 @@ def test_a_list_entry_has_dockers_fields(api: Any, add_container: Any) -> None:
 def test_states_are_told_in_dockers_words(
     api: Any, add_container: Any, status: State, words: str
 ) -> None:
-    started, ended = NOW.timestamp() - 7205, NOW.timestamp() - 305
+    started, ended = NOW.timestamp() - 7205, NOW.timestamp() - 5 * 3600 - 5
     state = ContainerState(
         status=status,
         exit_code=1,
