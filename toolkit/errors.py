@@ -145,6 +145,24 @@ class NetworkExistsError(ConflictError):
         self.name = name
 
 
+class EndpointExistsError(ConflictError):
+    """A container is on the network already that it was to be connected to."""
+
+    status = 403  # docker's answer for this
+
+    def __init__(self, container_name: str, network_name: str) -> None:
+        super().__init__(
+            f"endpoint with name {container_name} already exists in network {network_name}"
+        )
+
+
+class DriverNotFoundError(NotFoundError):
+    """There is no network driver of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'plugin "{name[:80]}" not found: there is only the driver bridge')
+
+
 class NetworkInUseError(ConflictError):
     """A network cannot be removed while containers are on it.
 

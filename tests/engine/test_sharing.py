@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.engine import World, created, started
 from toolkit.engine.model import HostOptions
 from toolkit.engine.sharing import has_own_network, namespaces_of
-from toolkit.errors import ConflictError, ContainerNotFoundError, InvalidRequestError
+from toolkit.errors import ConflictError, InvalidRequestError
 from toolkit.runtime.document import NAMESPACES
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_a_name_becomes_an_id_and_the_peer_has_to_run(tmp_path: Path) -> None:
                 await sharing.start()
             await peer.start()
             await sharing.start()
-            with pytest.raises(ContainerNotFoundError):
+            with pytest.raises(InvalidRequestError, match="nobody"):
                 await created(engine, host=HostOptions(ipc_mode="container:nobody"))
 
     asyncio.run(run())

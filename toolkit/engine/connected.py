@@ -17,6 +17,8 @@ from toolkit.engine.networked import has_no_seats
 from toolkit.engine.program import ContainerProgram
 from toolkit.errors import (
     ConflictError,
+    EndpointExistsError,
+    InvalidRequestError,
     NamespaceError,
     NotFoundError,
     NotRunningError,
@@ -39,7 +41,9 @@ class ConnectedContainer(ContainerProgram):
         """Put it on a network, at once when it runs, and at each start from now on.
 
         Raises:
-            ConflictError: It is on it, or has no network of its own.
+            EndpointExistsError: It is on it.
+            InvalidRequestError: The network takes nobody.
+            ConflictError: It has no network of its own.
             AddressInUseError: The wanted address is another's.
         """
         await self._context.whole(self._connect(network, wish))
@@ -124,9 +128,7 @@ class ConnectedContainer(ContainerProgram):
             self._check_seats(network)
             before, name = self.record, network.name
             if self._is_on(name):
-                raise ConflictError(
-                    f"endpoint with name {before.name} already exists in network {name}"
-                )
+                raise EndpointExistsError(before.name, name)
             wishes = {each: before.spec.endpoints[each] for each in before.spec.endpoints}
             spec = replace(before.spec, endpoints={**wishes, name: wish})
             await self._commit(replace(before, spec=spec))
@@ -231,7 +233,7 @@ class ConnectedContainer(ContainerProgram):
     def _check_seats(self, network: NetworkRecord) -> None:
         mode = self.record.spec.host.network_mode
         if network.spec.driver != "bridge":
-            raise ConflictError(
+            raise InvalidRequestError(
                 f"container cannot be connected to or disconnected from {network.name} network"
             )
         if has_no_seats(mode) and mode != "none":

@@ -35,7 +35,7 @@ from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import resolved_sharing, shared_with
 from toolkit.engine.validation import check_line, check_spec
 from toolkit.engine.volumes import ANONYMOUS_LABEL
-from toolkit.errors import InvalidRequestError
+from toolkit.errors import ContainerNotFoundError, InvalidRequestError
 from toolkit.kernel.capabilities import held_capabilities
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _settled(
     context: EngineContext, spec: ContainerSpec, container_id: ContainerId
 ) -> tuple[ContainerSpec, list[str]]:
     """Return a checked request with its defaults filled in, and the warnings."""
-    spec = resolved_sharing(spec, lambda text: context.index.find(text).record)
+    spec = resolved_sharing(spec, lambda text: _peer(context, text))
     spec = settled_networks(spec, context.networks)
     check_line(spec.host.network_mode, "network mode")
     if spec.mac_address:
@@ -124,6 +124,17 @@ def _settled(
     warnings += score_warnings
     warnings += planned_rlimits(spec.host.ulimits)[1]
     return replace(spec, limits=limits), warnings
+
+
+def _peer(context: EngineContext, reference: str) -> ContainerRecord:
+    """Return a container to share namespaces with.
+
+    One that is not there is no 404: at a create that means the image, and clients pull it.
+    """
+    try:
+        return context.index.find(reference).record
+    except ContainerNotFoundError as error:
+        raise InvalidRequestError(f"cannot join a container's namespace: {error}") from error
 
 
 def _record(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BRIDGE: Final = "bridge"
 HOST: Final = "host"
 NONE: Final = "none"
+DEFAULT: Final = "default"  # docker's other name for the bridge
 PREDEFINED: Final = {BRIDGE: "bridge", HOST: "host", NONE: "null"}
 _ALWAYS: Final = datetime(1, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
-from toolkit.engine.network_index import PREDEFINED
+from toolkit.engine.network_index import BRIDGE, PREDEFINED
 from toolkit.engine.network_plan import (
     OPTION_HOST_ADDRESS,
     OPTION_ICC,
@@ -20,7 +20,12 @@ from toolkit.engine.network_plan import (
     pool_of,
 )
 from toolkit.engine.validation import check_address, check_host_name, check_text
-from toolkit.errors import InvalidNameError, InvalidRequestError
+from toolkit.errors import (
+    DriverNotFoundError,
+    InvalidNameError,
+    InvalidRequestError,
+    PredefinedNetworkError,
+)
 from toolkit.network.firewall import LinkName
 from toolkit.network.subnets import check_networks
 
@@ -42,6 +47,8 @@ def check_network(spec: NetworkSpec, others: Iterable[NetworkRecord]) -> Network
     Raises:
         InvalidRequestError: It says something that cannot be.
         SubnetOverlapError: A subnet is another network's.
+        DriverNotFoundError: There is no such driver.
+        PredefinedNetworkError: Its driver has one network, and that is there.
     """
     if len(spec.name) > _LONGEST_NAME or not _NAME.fullmatch(spec.name):
         raise InvalidNameError(
@@ -50,10 +57,8 @@ def check_network(spec: NetworkSpec, others: Iterable[NetworkRecord]) -> Network
         )
     if spec.driver not in {"", "bridge"}:
         if spec.driver in PREDEFINED.values():
-            raise InvalidRequestError(f'only one instance of "{spec.driver}" network is allowed')
-        raise InvalidRequestError(
-            f"plugin {spec.driver[:80]!r} not found: there is only the driver bridge"
-        )
+            raise PredefinedNetworkError(f'only one instance of "{spec.driver}" network is allowed')
+        raise DriverNotFoundError(spec.driver)
     for name, value in (*spec.options.items(), *spec.labels.items()):
         check_text(name, "network option or label")
         check_text(value, f"network option or label {name[:80]}")
@@ -75,6 +80,10 @@ def check_endpoint(spec: EndpointSpec, record: NetworkRecord | None) -> Endpoint
     """
     if spec.mac:
         check_mac(spec.mac)
+    if spec.aliases and record is not None and record.name == BRIDGE:
+        raise InvalidRequestError(
+            "network-scoped alias is supported only for containers in user defined networks"
+        )
     if len(spec.aliases) > _MOST_ALIASES:
         raise InvalidRequestError(f"{len(spec.aliases)} network aliases are too many")
     for alias in spec.aliases:

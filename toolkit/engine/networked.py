@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.model import EndpointSpec
-from toolkit.engine.network_index import BRIDGE, HOST, NONE
+from toolkit.engine.network_index import BRIDGE, DEFAULT, HOST, NONE
 from toolkit.engine.sharing import shared_with
 from toolkit.errors import InvalidRequestError, NetworkNotFoundError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from toolkit.engine.model import ContainerRecord, ContainerSpec
     from toolkit.engine.network_index import NetworkIndex
 
-_DEFAULT_MODES: Final = frozenset(("", "default", BRIDGE))
+_DEFAULT_MODES: Final = frozenset(("", DEFAULT, BRIDGE))
 
 
 def settled_networks(spec: ContainerSpec, index: NetworkIndex) -> ContainerSpec:
@@ -35,7 +35,7 @@ def settled_networks(spec: ContainerSpec, index: NetworkIndex) -> ContainerSpec:
         mode = _name_of(mode, index)
     endpoints = {_name_of(name, index): wish for name, wish in spec.endpoints.items()}
     if has_no_seats(mode):
-        others = sorted(set(endpoints) - {mode, "default"})
+        others = sorted(set(endpoints) - {mode, DEFAULT})
         if others:
             raise InvalidRequestError(
                 f"conflicting options: cannot be on network {others[0]} "
@@ -43,8 +43,8 @@ def settled_networks(spec: ContainerSpec, index: NetworkIndex) -> ContainerSpec:
             )
         endpoints = {}
     else:
-        if "default" in endpoints:
-            endpoints[BRIDGE] = endpoints.pop("default")
+        if DEFAULT in endpoints:
+            endpoints[BRIDGE] = endpoints.pop(DEFAULT)
         endpoints = {mode: endpoints.get(mode, EndpointSpec())} | endpoints
     return replace(spec, endpoints=endpoints, host=replace(spec.host, network_mode=mode))
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.model import AttachedContainer, EndpointSpec, Network, NetworkId, NetworkRecord
-from toolkit.engine.network_index import BRIDGE, is_predefined
+from toolkit.engine.network_index import BRIDGE, DEFAULT, is_predefined
 from toolkit.engine.network_plan import default_bridge_options
 from toolkit.engine.network_validation import check_endpoint, check_network
 from toolkit.engine.networked import bridge_networks
@@ -86,7 +86,8 @@ class NetworkUseCases:
         Raises:
             NetworkNotFoundError: There is no such network.
             ContainerNotFoundError: There is no such container.
-            ConflictError: It is on it already, or has no network of its own.
+            EndpointExistsError: It is on it already.
+            ConflictError: It has no network of its own.
         """
         container = self._context.index.find(container_reference)
         record = self._index.find(reference)
@@ -136,7 +137,7 @@ class NetworkUseCases:
         return mended
 
     async def _create(self, spec: NetworkSpec) -> tuple[Network, Names]:
-        if is_predefined(spec.name):
+        if is_predefined(spec.name) or spec.name == DEFAULT:
             raise PredefinedNetworkError(
                 f"operation is not permitted on predefined {spec.name} network"
             )
