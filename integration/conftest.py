@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -161,16 +161,20 @@ def engine_of_worker(worker_id: str) -> Iterator[Engine]:
 
 
 def warm_network(client: Client) -> None:
-    """Have the default bridge, its rules and the proxies' process made: they stay."""
-    wish = {
+    """Have the default bridge, its rules, the proxies' process and the name server: they stay."""
+    client.networks.create({"Name": "warm"})
+    wish: dict[str, Any] = {
         "Image": "busybox",
         "Cmd": ["true"],
         "ExposedPorts": {"80/tcp": {}},
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}},
     }
-    container = client.containers.create(wish).id
-    client.containers.start(container)
-    client.containers.remove(container, force=True)
+    for mode in ("bridge", "warm"):
+        wish["HostConfig"]["NetworkMode"] = mode
+        container = client.containers.create(wish).id
+        client.containers.start(container)
+        client.containers.remove(container, force=True)
+    client.networks.remove("warm")
 
 
 @pytest.fixture(scope="session")

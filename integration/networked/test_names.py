@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import stat
+import subprocess
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
@@ -25,6 +27,7 @@ import pytest
 from integration.network.conftest import comes_true
 from integration.networked.commands import CommandLine
 from integration.networked.conftest import HOST, do_in
+from toolkit.client import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,6 +170,82 @@ def test_docker_s_command_and_names(
     docker("rename", "db", "redis")
     assert ask_of(world, web, "db") == []
     assert ask_of(world, web, "redis") != []
+
+
+def test_a_running_container_comes_onto_a_network_with_names(
+    world: World, backend: str, make_network: Callable[..., str]
+) -> None:
+    """From the default bridge: its own /etc says so at once, and back; files stay the same ones."""
+    make_network("lan")
+    db = world.run(*SLEEP, backend=backend, name="db", NetworkMode="lan")
+    web = world.run(*SLEEP, backend=backend, name="web")
+    networks = world.engine.client.networks
+    seen = Path(f"/proc/{world.pid(web)}/root/etc")
+    before = {name: (seen / name).read_text() for name in ("hosts", "resolv.conf")}
+    assert "127.0.0.11" not in before["resolv.conf"]
+    networks.connect("lan", web, {"Aliases": ["front"]})
+    assert (seen / "resolv.conf").read_text().startswith("nameserver 127.0.0.11\n")
+    inside = world.settings(web)["Networks"]["lan"]["IPAddress"]
+    assert f"{inside}\t{web[:12]}\n" in (seen / "hosts").read_text()
+    assert ask_of(world, web, "db") == [world.address(db)]
+    assert ask_of(world, db, "front") == [inside]
+    networks.disconnect("lan", web)
+    assert {name: (seen / name).read_text() for name in before} == before
+    assert ask_of(world, db, "front") == []
+
+
+def test_who_shares_a_network_shares_its_names(
+    world: World, backend: str, make_network: Callable[..., str]
+) -> None:
+    """`--network container:NAME`: one namespace, one resolver, one set of files."""
+    make_network("lan")
+    db = world.run(*SLEEP, backend=backend, name="db", NetworkMode="lan")
+    web = world.run(*SLEEP, backend=backend, name="web", NetworkMode="lan")
+    beside = world.run(*SLEEP, backend=backend, NetworkMode=f"container:{web}")
+    assert ask_of(world, beside, "db") == [world.address(db)]
+    for name in ("hosts", "resolv.conf", "hostname"):
+        seen = [Path(f"/proc/{world.pid(each)}/root/etc/{name}") for each in (web, beside)]
+        assert seen[0].stat().st_ino == seen[1].stat().st_ino
+
+
+def test_the_host_has_a_name(world: World, make_network: Callable[..., str]) -> None:
+    """`--add-host NAME:host-gateway`; where no way leads to the host it is refused."""
+    make_network("lan")
+    make_network("inside", Internal=True)
+    extra = {"ExtraHosts": ["host.docker.internal:host-gateway"]}
+    web = world.run(*SLEEP, NetworkMode="lan", **extra)
+    gateway = world.settings(web)["Networks"]["lan"]["Gateway"]
+    hosts = (world.instance.containers_dir / web / "hosts").read_text()
+    assert f"{gateway}\thost.docker.internal\n" in hosts
+    alone = world.create(*SLEEP, NetworkMode="inside", **extra)
+    with pytest.raises(ApiError, match="no gateway"):
+        world.engine.client.containers.start(alone)
+
+
+def test_no_socket_of_ours_is_reached_from_the_host_s_network(
+    world: World, make_network: Callable[..., str]
+) -> None:
+    """S-87: the name server's socket has a path in a directory for us alone; the control is ours.
+
+    Sockets without a path would be seen by containers with the host's network.
+    """
+    make_network("lan")
+    world.run(*SLEEP, NetworkMode="lan")
+    on_host = world.run(*SLEEP, NetworkMode="host")
+    seen = Path(f"/proc/{world.pid(on_host)}/net/unix").read_text().splitlines()[1:]
+    paths = [line.split()[7] for line in seen if len(line.split()) > 7]
+    assert any(path.endswith("names.sock") for path in paths)
+    assert [path for path in paths if path.startswith("@") and world.instance.name in path] == []
+    names = world.instance.run_dir / "names"
+    assert stat.S_IMODE(names.stat().st_mode) == 0o700
+    as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    connect = "import socket,sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    target = str(names / "names.sock")
+    for words, code in (((), 0), (as_nobody, 1)):
+        done = subprocess.run(
+            [*words, "python3", "-c", connect, target], capture_output=True, check=False
+        )
+        assert done.returncode == code, done.stderr
 
 
 def test_an_alias_is_answered_in_turn(world: World, make_network: Callable[..., str]) -> None:

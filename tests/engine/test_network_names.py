@@ -289,3 +289,4 @@ def test_the_state_is_clean_when_everything_has_ended(world: World) -> None:
         assert (state.containers, state.published) == (frozenset(), {})
 
     play(world, scenario)
+    assert not world.host.names.is_there(), "nobody needs it, and the engine has closed"

@@ -213,6 +213,29 @@ def test_a_policy_brings_back_what_ended_with_the_host(world: World) -> None:
     kill_and_reopen(world, before, between, then)
 
 
+def test_whom_a_container_needs_comes_back_first(world: World) -> None:
+    """A link leads to one that runs (rule 7.3)."""
+
+    async def before(engine: Engine) -> None:
+        always = HostOptions(network_mode="bridge", restart_policy=RestartPolicy(name="always"))
+        for name, links in (("db", ()), ("app", ("db:db",)), ("front", ("app:app", "db:db"))):
+            await started(engine, name, host=replace(always, links=links))
+
+    def between() -> None:
+        for program in world.supervisor.programs:
+            program.is_alive = False
+        world.boot_id = "boot-2"
+
+    async def then(engine: Engine) -> None:
+        containers = await engine.containers()
+        while not all(each.is_running for each in containers):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+        started_at = [each.record.state.started_at for each in containers]
+        assert started_at == sorted(started_at, reverse=True)
+
+    kill_and_reopen(world, before, between, then)
+
+
 def test_a_container_that_comes_back_with_the_engine_keeps_its_limits(world: World) -> None:
     """Defect D-7: 0.7.2 started it before it knew what the host can limit, without any."""
     limits = Limits(memory_bytes=64 * 1024 * 1024, pids=20)

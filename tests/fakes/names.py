@@ -50,6 +50,9 @@ class FakeNames:
     def close(self) -> None:
         self.is_connected = False
 
+    def stop(self) -> None:
+        self.die()
+
     def die(self) -> None:
         """End as if by SIGKILL."""
         self.is_connected = False

@@ -111,7 +111,7 @@ class Engine:
             undo.push_async_callback(parts.supervisor.close)
             undo.push_async_callback(context.attachments.close)
             await recover(context, contents)
-            undo.callback(context.names.close)
+            undo.push_async_callback(context.names.close)
             await recover_networks(context, contents)
             self._opened, self._undo = context, undo.pop_all()
         self._execs = ExecSessions(context)

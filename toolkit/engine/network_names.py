@@ -172,9 +172,12 @@ class NetworkNames:
         }
         await self._tell(lambda: self._forget_all_but(running))
 
-    def close(self) -> None:
-        """Let go of the server, which goes on."""
+    async def close(self) -> None:
+        """Let go of the server, which goes on for those who run."""
+        is_open = self._server_fd >= 0
         self._stop_watching()
+        if is_open and not self._attached:
+            await self._context.on_host(self._server.stop)
         self._server.close()
 
     # -- in a thread ---------------------------------------------------------------
@@ -218,18 +221,16 @@ class NetworkNames:
     def _dismiss(self, container_id: str, networks: Iterable[str], asking: Asking | None) -> None:
         for network_id in networks:
             self._server.withdraw(network_id, container_id)
-        if container_id not in self._attached:
-            return
         if asking is None:
             self._attached.discard(container_id)
             self._server.detach(container_id)
-            return
-        self._server.seat(
-            container_id,
-            networks=asking.networks,
-            resolvers=asking.resolvers,
-            private_names=asking.private_names,
-        )
+        elif container_id in self._attached:
+            self._server.seat(
+                container_id,
+                networks=asking.networks,
+                resolvers=asking.resolvers,
+                private_names=asking.private_names,
+            )
 
     def _forget_all_but(self, running: set[str]) -> None:
         state = self._server.state()
@@ -292,17 +293,20 @@ class NetworkNames:
         self._stop_watching()
         if time.monotonic() - self._opened_at > _LONG_SECONDS:
             self._losses = 0
-        pause = _PAUSES_SECONDS[min(self._losses, len(_PAUSES_SECONDS) - 1)]
-        self._losses += 1
-        _log.warning("the name server has ended; another one is started in %.1f s", pause)
-        self._context.spawn(self._replace(pause))
+        _log.warning("the name server has ended; another one is started")
+        self._context.spawn(self._replace())
 
-    async def _replace(self, pause_seconds: float) -> None:
-        await asyncio.sleep(pause_seconds)
-        try:
-            await self._open()
-        except ToolkitError as error:
-            _log.warning("names on user networks are not answered: %s", error)
+    async def _replace(self) -> None:
+        """Start another server; one that does not stay up is started more and more rarely."""
+        for pause in _PAUSES_SECONDS[min(self._losses, len(_PAUSES_SECONDS) - 1) :]:
+            self._losses += 1
+            await asyncio.sleep(pause)
+            try:
+                await self._open()
+            except ToolkitError as error:
+                _log.warning("names on user networks are not answered: %s", error)
+            else:
+                return
 
     def _stop_watching(self) -> None:
         if self._server_fd >= 0:

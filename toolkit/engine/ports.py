@@ -226,6 +226,9 @@ class NamesHost(Protocol):
     def close(self) -> None:
         """Drop the connection; the server goes on."""
 
+    def stop(self) -> None:
+        """End the server."""
+
     def attach(
         self,
         container: str,

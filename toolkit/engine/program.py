@@ -42,7 +42,7 @@ from toolkit.runtime.lifecycle import ACTIVE, after
 from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from toolkit.engine.attachment import Attachment
     from toolkit.engine.container import Container
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
 FAILED_START_EXIT_CODE: Final = 128
 _END_SECONDS: Final = 10.0
+_NEEDED_SECONDS: Final = 10.0
 _NEWS_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -113,11 +114,17 @@ class ContainerProgram(RecordedContainer):
         async with self._lock:
             await self._remove(volumes=volumes)
 
-    def bring_back(self) -> None:
-        """Start a program again that its policy brings back with the engine."""
-        self._context.spawn(self._bring_back())
+    def bring_back(self, after: Collection[asyncio.Task[None]] = ()) -> asyncio.Task[None]:
+        """Begin to start a program again that its policy brings back with the engine.
 
-    async def _bring_back(self) -> None:
+        Args:
+            after: The same of those that it needs to run.
+        """
+        return self._context.spawn(self._bring_back(after))
+
+    async def _bring_back(self, after: Collection[asyncio.Task[None]]) -> None:
+        if after:
+            await asyncio.wait(after, timeout=_NEEDED_SECONDS)
         with contextlib.suppress(ToolkitError):  # it is in the record: nobody else asked
             await self._start_once()
 

@@ -29,11 +29,13 @@ from toolkit.engine.model import (
 )
 from toolkit.engine.program import end_cgroup, killed_status
 from toolkit.engine.restarts import comes_back_with_engine
+from toolkit.engine.sharing import shared_with
 from toolkit.errors import NameInUseError, StorageError, ToolkitError
 from toolkit.runtime.exitfile import read_exit_status
 from toolkit.runtime.lifecycle import ACTIVE
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
 
     from toolkit.engine.context import EngineContext
@@ -63,12 +65,27 @@ async def recover(context: EngineContext, contents: Contents) -> None:
 
 
 def restart_by_policy(context: EngineContext) -> None:
-    """Begin to start what its policy brings back; called when everything else is up."""
-    for container in context.index.newest_first():
-        status = container.record.state.status
-        comes_back = status == State.EXITED and comes_back_with_engine(container.record)
+    """Begin to start what its policy brings back; called when everything else is up.
+
+    Whom it has links to, or shares namespaces with, comes first: they are older.
+    """
+    begun: dict[str, asyncio.Task[None]] = {}
+    for container in reversed(context.index.newest_first()):
+        record = container.record
+        status = record.state.status
+        comes_back = status == State.EXITED and comes_back_with_engine(record)
         if status == State.RESTARTING or comes_back:
-            container.bring_back()
+            needed = [
+                *(child.record.id for child in context.index.children(record).values()),
+                *(shared_with(mode) for mode in _sharing_modes(record)),
+            ]
+            after = [begun[each] for each in needed if each in begun]
+            begun[record.id] = container.bring_back(after)
+
+
+def _sharing_modes(record: ContainerRecord) -> tuple[str, ...]:
+    host = record.spec.host
+    return host.network_mode, host.pid_mode, host.ipc_mode
 
 
 async def _list_stored(context: EngineContext, contents: Contents) -> set[str]:
