@@ -212,7 +212,7 @@ def test_the_host_has_a_name(world: World, make_network: Callable[..., str]) -> 
     """`--add-host NAME:host-gateway`; where no way leads to the host it is refused."""
     make_network("lan")
     make_network("inside", Internal=True)
-    extra = {"ExtraHosts": ["host.docker.internal:host-gateway"]}
+    extra: dict[str, Any] = {"ExtraHosts": ["host.docker.internal:host-gateway"]}
     web = world.run(*SLEEP, NetworkMode="lan", **extra)
     gateway = world.settings(web)["Networks"]["lan"]["Gateway"]
     hosts = (world.instance.containers_dir / web / "hosts").read_text()
