@@ -127,12 +127,17 @@ def chance_of(seed: float) -> random.Random:
 
 
 class Storm:
-    """Workers that start, connect, disconnect and remove containers until the engine dies."""
+    """Workers that start, connect, disconnect and remove containers until the engine dies.
+
+    Attributes:
+        begun: How many containers they have begun to start.
+    """
 
     def __init__(self, world: World, seed: int) -> None:
         self._world = world
         self._random = chance_of(seed)
         self._is_over = threading.Event()
+        self.begun = 0
         self._threads = [
             threading.Thread(target=self._work, args=(self._random.random(), number))
             for number in range(STORM_WORKERS)
@@ -167,6 +172,7 @@ class Storm:
             },
         }
         made = client.containers.create(wish).id
+        self.begun += 1
         client.containers.start(made)
         if chance.random() < 0.5:
             body = {"Container": made}
@@ -186,16 +192,20 @@ def test_an_engine_killed_in_a_storm_leaves_nothing_and_keeps_what_runs(world: W
     """S-83 and issue 4: no veth, rule, address, port or proxy too many; ports go on."""
     make_network(world, "stormy", "172.30.0.0/24")
     steady = world.run(*ECHO, ports={"80/tcp": "8099"})
+    begun = 0
     try:
         for number in range(ROUNDS):
             chance = chance_of(number)
-            Storm(world, number).blow(chance.uniform(0.02, LONGEST_STORM_SECONDS))
+            storm = Storm(world, number)
+            storm.blow(chance.uniform(0.02, LONGEST_STORM_SECONDS))
+            begun += storm.begun
             assert world.neighbour.ask(HOST, 8099) == ANSWER, number
             world.start_engine()
             assert world.neighbour.ask(HOST, 8099) == ANSWER, number
             check_whole(world, number)
             clear_storm(world)
             assert comes_true(lambda: owners(world) == {steady[:12]}), (number, world.traces())
+        assert begun > ROUNDS  # the storms were storms
     finally:
         clear_storm(world)
         world.engine.client.request("DELETE", "/networks/stormy").read()
