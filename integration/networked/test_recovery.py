@@ -188,6 +188,7 @@ def make_network(world: World, name: str, subnet: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60 + 15 * ROUNDS)
 def test_an_engine_killed_in_a_storm_leaves_nothing_and_keeps_what_runs(world: World) -> None:
     """S-83 and issue 4: no veth, rule, address, port or proxy too many; ports go on."""
     make_network(world, "stormy", "172.30.0.0/24")

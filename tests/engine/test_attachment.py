@@ -327,6 +327,50 @@ def test_the_default_bridge_says_what_it_is(world: World) -> None:
     play(world, scenario)
 
 
+def test_addresses_go_round_across_engines(world: World) -> None:
+    """Rule 6.17, row S-89: one that was given back is given last."""
+
+    async def one_life(engine: Engine) -> None:
+        container = await started(engine, host=BRIDGED)
+        given.append(container.record.endpoints["bridge"].ipv4)
+        await container.remove(force=True)
+
+    given: list[str] = []
+    for _ in range(3):
+        play(world, one_life)
+    assert given == ["172.17.0.2", "172.17.0.3", "172.17.0.4"]
+
+
+def test_an_engine_finds_what_runs_and_removes_the_rest(world: World) -> None:
+    """After SIGKILL: links, rules and proxies of who runs stay, others go."""
+
+    async def scenario() -> None:
+        async with world.killed_engine() as engine:
+            runs = await started(engine, **publishing(PortBinding()))
+            ends = await started(engine, **publishing(PortBinding()))
+            before = runs.record
+            lost = ends.record.id
+        world.supervisor.last.end()
+        world.host.proxies.leading["f" * 64] = [("172.17.0.9", 1)]
+        async with world.engine() as engine:
+            again = await engine.container(before.id)
+            assert again.record.endpoints == before.endpoints
+            assert world.host.veths() == [before.id]
+            assert lost not in world.host.veths()
+            assert list(world.host.proxies.leading) == [before.id]
+            applied = world.host.firewall.applied
+            assert applied is not None
+            assert {rule.owner.container_id for rule in applied.ports} == {before.id}
+            other = await started(engine, host=BRIDGED)
+            assert other.record.endpoints["bridge"].ipv4 not in {
+                each.ipv4 for each in before.endpoints.values()
+            }
+            await again.stop(0)
+            assert world.host.proxies.leading == {}
+
+    asyncio.run(scenario())
+
+
 def test_repair_puts_links_and_rules_back(world: World) -> None:
     """Rows S-82 and F-13."""
 

@@ -186,3 +186,12 @@ class Pool(RuleBasedStateMachine):
 
 TestPoolAgainstModel = Pool.TestCase
 TestPoolAgainstModel.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+def test_a_pool_says_where_it_goes_on() -> None:
+    """Rule 6.16: what is told to the next pool goes on behind it."""
+    pool = AddressPool(IPv4Network("10.0.0.0/29"), IPv4Address("10.0.0.1"))
+    given = [pool.reserve() for _ in range(2)]
+    assert pool.last == given[-1]
+    following = AddressPool(IPv4Network("10.0.0.0/29"), IPv4Address("10.0.0.1"), last=pool.last)
+    assert following.reserve() == IPv4Address(int(given[-1]) + 1)

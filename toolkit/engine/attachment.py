@@ -293,6 +293,8 @@ class Attachments:
         self.on_close()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
+        with contextlib.suppress(ToolkitError):  # a full disk: addresses may come again sooner
+            await self.places.save_cursors()
         await self.published.close()
         self.host.close()
 

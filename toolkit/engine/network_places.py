@@ -118,6 +118,15 @@ class NetworkPlaces:
             self._traces.touch(mode=0o600)
             self.on_first_use()
 
+    async def save_cursors(self) -> None:
+        """Note where each network's addresses go on, so that a released one is given last."""
+        for record in list(self._context.networks.all()):
+            if self.host.has(record.id):
+                last = str(self.host.bridge(record.id).addresses.last)
+                if last != record.last_ipv4:
+                    saved = replace(record, last_ipv4=last)
+                    await self._context.store.save_network(saved, durable=False)
+
     def has_left_traces(self) -> bool:
         """Say whether an engine of this instance has touched the host's network in this boot."""
         return self._traces.exists()

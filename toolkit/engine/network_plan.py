@@ -80,8 +80,16 @@ def plan_of(
         allocatable=part,
         allocatable6=_range_of(pool6, IPv6Network),
         taken=tuple(ip_address(text) for text in held if text),
-        last=IPv4Address(record.last_ipv4) if record.last_ipv4 else None,
+        last=_last_of(record, taken),
     )
+
+
+def _last_of(record: NetworkRecord, taken: Iterable[str]) -> IPv4Address | None:
+    """Return the address behind which to go on: the stored one, after a crash the highest."""
+    addresses = [ip_address(text) for text in taken if text]
+    highest = max((each for each in addresses if each.version == 4), default=None)  # noqa: PLR2004
+    stored = IPv4Address(record.last_ipv4) if record.last_ipv4 else None
+    return max((each for each in (stored, highest) if each is not None), default=None)
 
 
 def pools_of(plan: BridgePlan, asked: Iterable[PoolSpec]) -> tuple[PoolSpec, ...]:

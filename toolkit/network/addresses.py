@@ -86,6 +86,13 @@ class AddressPool:
                 self._cursor = self._wrapped(position)
             self._taken.remove(position)
 
+    @property
+    def last(self) -> Address:
+        """What was handed out last, or would have been: the next comes behind it."""
+        with self._lock:
+            position = self._cursor - 1
+        return self._make(self._base + (position if position >= self._first else self._last))
+
     def taken(self) -> frozenset[Address]:
         """Return the addresses that are held."""
         with self._lock:
