@@ -99,7 +99,7 @@ def test_the_sdk_runs_a_container(sdk: docker.DockerClient, busybox: str) -> Non
 def test_a_container_is_listed_while_it_runs_and_gone_when_removed(
     engine: Engine, busybox: str
 ) -> None:
-    """RT-012, RT-016."""
+    """RT-012, RT-016, API-028."""
     wish = {"Image": busybox, "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "none"}}
     container = engine.client.containers.create(wish).id
     engine.client.containers.start(container)

@@ -139,7 +139,7 @@ MIB = 1024 * 1024
 def test_attach_and_detach_by_any_reference(
     engine: Engine, spawn: Spawn, name: str, reference: str, backend: str
 ) -> None:
-    """RT-049, RT-050: 150 rounds through a terminal, then the detach keys."""
+    """RT-049, RT-050, API-045, API-046: 150 rounds through a terminal, then the detach keys."""
     wish = {"Image": "busybox", "Cmd": ["cat"], "Tty": True, "OpenStdin": True,
             "HostConfig": {"NetworkMode": "none", "Runtime": backend}}  # fmt: skip
     made = engine.client.containers.create(wish, name=name).id

@@ -77,7 +77,7 @@ def test_host_and_domain_name(containers: Containers) -> None:
 
 @pytest.mark.parametrize("path", ["/foo/bar", "/proc"])
 def test_the_working_directory_is_made(containers: Containers, path: str) -> None:
-    """RT-062, RT-063."""
+    """RT-062, RT-063, API-038, API-039."""
     assert containers.run("pwd", WorkingDir=path)[1].decode() == f"{path}\n"
 
 

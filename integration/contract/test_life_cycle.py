@@ -108,7 +108,7 @@ def test_two_run_beside_each_other(containers: Containers) -> None:
 
 
 def test_restart_and_stop_by_the_api(containers: Containers) -> None:
-    """RT-029, RT-031, RT-033."""
+    """RT-029, RT-031, RT-033, API-031."""
     made = containers.start("top", OpenStdin=True)
     first = containers.state(made, "Pid")
     containers.client.restart(made, timeout_seconds=1)
@@ -117,6 +117,11 @@ def test_restart_and_stop_by_the_api(containers: Containers) -> None:
     containers.client.stop(made, timeout_seconds=1)
     assert not containers.state(made)
     assert containers.client.stop(made, timeout_seconds=1) is False  # 304
+    containers.client.start(made)
+    containers.client.kill(made)
+    containers.client.remove(made, force=True)
+    containers.made.remove(made)
+    assert made not in {each["Id"] for each in containers.client.list(every=True)}
 
 
 def test_stop_kills_after_the_grace_period(containers: Containers) -> None:

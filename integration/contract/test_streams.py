@@ -104,7 +104,7 @@ def test_closed_input_ends_the_program_and_all_of_it_came(containers: Containers
 
 
 def test_standard_error_has_frames_of_its_own(containers: Containers) -> None:
-    """RT-053."""
+    """RT-053, API-021."""
     made = containers.create("sh", "-c", "cat >&2", StdinOnce=True, **CAT)
     session = containers.client.attach(made, stdin=True, stdout=True, stderr=True)
     containers.client.start(made)
@@ -113,9 +113,13 @@ def test_standard_error_has_frames_of_its_own(containers: Containers) -> None:
     session.close()
 
 
-def test_a_client_that_goes_without_stdin_once_leaves_it_running(containers: Containers) -> None:
-    """RT-046, RT-051."""
-    made = containers.create("cat", **CAT)
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_client_that_goes_without_stdin_once_leaves_it_running(
+    containers: Containers,
+    tty: bool,  # noqa: FBT001 - a test's parameter
+) -> None:
+    """RT-046, RT-051, API-042, API-047."""
+    made = containers.create("cat", **CAT, Tty=tty)
     session = containers.client.attach(made, stdin=True, stdout=True)
     containers.client.start(made)
     session.send(b"x\n")
@@ -126,7 +130,7 @@ def test_a_client_that_goes_without_stdin_once_leaves_it_running(containers: Con
 
 
 def test_a_client_that_goes_with_stdin_once_ends_it(containers: Containers) -> None:
-    """RT-045."""
+    """RT-045, API-041."""
     made = containers.create("cat", StdinOnce=True, **CAT)
     session = containers.client.attach(made, stdin=True, stdout=True)
     containers.client.start(made)

@@ -78,7 +78,7 @@ def bind(*texts: str) -> dict[str, list[str]]:
 
 
 def test_a_volume_is_made_and_goes_with_its_container(engine: Engine, make: Make) -> None:
-    """RT-138, RT-147."""
+    """RT-138, RT-147, API-029."""
     container = make("echo hello world > /var/lib/data/f", Volumes={"/var/lib/data": {}})
     (mount,) = mounts_of(engine, container).values()
     assert (mount["Type"], mount["RW"]) == ("volume", True)
@@ -161,7 +161,7 @@ def test_a_bind_that_cannot_be_is_refused(make: Make, tmp_path: Path, text: str)
 def test_a_missing_source_is_made_for_binds_and_refused_for_mounts(
     engine: Engine, make: Make, tmp_path: Path
 ) -> None:
-    """RT-148 as api-and-cli 1.8 has it today; RT-149: binding the host's root is allowed."""
+    """RT-148 as today's docker has it; RT-149, API-017: binding the host's root is allowed."""
     make("touch /tmp/x", HostConfig=bind(f"{tmp_path}/not/there:/tmp"))
     assert (tmp_path / "not/there/x").exists()
     with pytest.raises(ApiError, match="does not exist"):

@@ -37,7 +37,7 @@ def test_nothing_said_is_the_default_instance() -> None:
     "text", ["tcp://1.2.3.4:2375", "udp://127.0.0.1:4243", "relative", "unix://relative"]
 )
 def test_another_kind_of_address_is_refused(text: str) -> None:
-    """RT-238: of 0.7.2's addresses only sockets are left, unchanged."""
+    """RT-238, API-115: of 0.7.2's addresses only sockets are left, unchanged."""
     assert resolve_host("unix:///var/run/docker.sock", {}).url == "unix:///var/run/docker.sock"
     with pytest.raises(InvalidRequestError, match="unix://"):
         resolve_host(None, {"DOCKER_HOST": text})

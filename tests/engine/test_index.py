@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_name_then_id_then_unique_prefix(tmp_path: Path) -> None:
-    """RT-005, RT-006, RT-009 and row S-76."""
+    """RT-005, RT-006, RT-009, API-111 and row S-76."""
 
     async def run() -> None:
         async with World(tmp_path).engine() as engine:
@@ -27,7 +27,12 @@ def test_name_then_id_then_unique_prefix(tmp_path: Path) -> None:
             thief = await created(engine, first.record.id[:12])
             assert await engine.container(first.record.id[:12]) is thief
             assert await engine.container(first.record.id[:13]) is first
-            for wrong in ("", "/", "nosuch", first.record.id + "0", "SOME_NAME"):
+            await first.remove()
+            await thief.remove()
+            other = await created(engine)
+            assert await engine.container(other.record.id[:20]) is other
+            for wrong in ("", "/", "nosuch", first.record.id, first.record.id[:13], "SOME_NAME",
+                          "a b", other.record.id + "0", other.record.id[20:]):  # fmt: skip
                 with pytest.raises(ContainerNotFoundError):
                     await engine.container(wrong)
 

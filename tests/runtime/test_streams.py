@@ -173,7 +173,7 @@ def test_only_the_streams_that_were_asked_for_are_sent(program: Program, wanted:
 
 
 def test_each_client_gets_what_comes_after_it_and_a_dead_one_is_let_go(program: Program) -> None:
-    """RT-042 in spirit: writers of a broadcaster that come late, and one that fails."""
+    """RT-042, API-109 in spirit: writers of a broadcaster that come late, and one that fails."""
     first, second = program.attach(), program.attach()
     program.write("stdout", b"foo")
     third = program.attach()
@@ -195,7 +195,7 @@ def test_each_client_gets_what_comes_after_it_and_a_dead_one_is_let_go(program: 
 @given(st.integers(0, 6), st.lists(st.binary(max_size=9), min_size=6, max_size=6))
 @settings(max_examples=30)
 def test_a_client_may_come_between_any_two_writes(moment: int, chunks: list[bytes]) -> None:
-    """RT-043 in spirit: one thread, so a client is there for a whole chunk or not at all."""
+    """RT-043, API-110 in spirit: one thread, a client is there for a whole chunk or not at all."""
     with running_program() as program:
         session = None
         for number, chunk in enumerate(chunks):
@@ -208,7 +208,7 @@ def test_a_client_may_come_between_any_two_writes(moment: int, chunks: list[byte
 
 
 def test_writing_never_waits_for_a_client_and_nothing_is_lost(program: Program) -> None:
-    """RT-041 in spirit, row F-20: a reader that comes late finds all of it."""
+    """RT-041, API-108 in spirit, row F-20: a reader that comes late finds all of it."""
     session = program.attach()
     lines = [b"%07d\n" % number for number in range(200_000)]
     for start in range(0, len(lines), 4000):

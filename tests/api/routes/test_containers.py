@@ -28,6 +28,8 @@ from toolkit.errors import (
     NameInUseError,
     NotModifiedError,
     NotRunningError,
+    RegistryAuthError,
+    ToolkitError,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +69,22 @@ def test_create_takes_json_only(api: Any, content_type: str) -> None:
     answer = api("POST", "/containers/create", b'{"Image":"busybox"}', content_type=content_type)
     assert answer.status == 400
     assert "must be 'application/json'" in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 201),
+        ("application/json; charset=utf-8", 201),
+        ("dockerapplication/json", 400),
+    ],
+)
+def test_parameters_of_a_content_type_do_not_matter(
+    api: Any, content_type: str, status: int
+) -> None:
+    """API-079."""
+    answer = api("POST", "/containers/create", b'{"Image":"busybox"}', content_type=content_type)
+    assert answer.status == status
 
 
 def test_create_refuses_a_wrong_type_with_its_path(api: Any) -> None:
@@ -364,12 +382,15 @@ def test_start_takes_no_body(api: Any, add_container: Any) -> None:
         (NotRunningError("ab"), 409, "container ab is not running"),
         (ConflictError("no"), 409, "no"),
         (NameInUseError("x", "ab"), 409, "Conflict. The container name"),
+        (ToolkitError("No such method"), 500, "No such method"),
+        (RegistryAuthError("login hasn't been activated"), 401, "activated"),
         (CommandNotFoundError("executable file not found in $PATH"), 400, "not found in $PATH"),
     ],
 )
 def test_errors_have_dockers_status_and_words(
     api: Any, add_container: Any, error: Exception, status: int, words: str | None
 ) -> None:
+    """API-090: by class, never by words."""
     container = add_container()
     container.fails = error
     answer = api("POST", "/containers/name1/stop")
