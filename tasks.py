@@ -293,12 +293,23 @@ def types(c: Context) -> None:
     help={
         "rounds": "how many times each peer starts a container",
         "peers": "only these, separated by commas (ours,ours-lxc,dockerd,podman,runc,crun,lxc)",
+        "fixtures": "instead: 100 tests that need a container, beside testcontainers on dockerd",
         "quick": "few rounds, to see that it works",
         "network": "what containers get: none, bridge, or port (a bridge and a published port)",
     }
 )
 def bench(
-    c: Context, rounds: int = 15, peers: str = "", quick: bool = False, network: str = "none"
+    c: Context,
+    rounds: int = 15,
+    peers: str = "",
+    quick: bool = False,
+    network: str = "none",
+    fixtures: bool = False,
 ) -> None:
     """Measure start to exit of a container beside the other runtimes installed here."""
-    _run_each(c, suites.bench_commands(rounds=rounds, peers=peers, quick=quick, network=network))
+    _run_each(
+        c,
+        suites.bench_commands(
+            rounds=rounds, peers=peers, quick=quick, network=network, fixtures=fixtures
+        ),
+    )

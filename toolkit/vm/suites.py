@@ -94,13 +94,17 @@ def types_commands() -> list[list[str]]:
 
 
 def bench_commands(
-    *, rounds: int, peers: str, quick: bool, network: str = "none"
+    *, rounds: int, peers: str, quick: bool, network: str = "none", fixtures: bool = False
 ) -> list[list[str]]:
     """Return the measurements: one container at a time, many at once, one large layer.
 
     With a *network*, ``bridge`` or ``port``, one at a time alone; with ``port``, and beside
-    docker, also how much passes through.
+    docker, also how much passes through. With *fixtures* instead a test that needs one
+    container, beside testcontainers.
     """
+    if fixtures:
+        tests = ["--tests", "12", "--rounds", "2"] if quick else []
+        return [[sys.executable, "-m", "bench.fixtures", *tests]]
     options = ["--quick"] if quick else []
     one = [sys.executable, "-m", "bench.one", "--rounds", str(rounds), *options]
     if network != "none":
