@@ -116,9 +116,11 @@ class Lines:
 
     def end(self) -> Document:
         """Let go, and return what was removed when it has been."""
-        self.send({"End": True})
-        removed = self.receive().get("Removed") or {}
-        self.close()
+        try:
+            self.send({"End": True})
+            removed = self.receive().get("Removed") or {}
+        finally:
+            self.close()
         return dict(removed)
 
     def close(self) -> None:
