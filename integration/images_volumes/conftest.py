@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,29 @@ if TYPE_CHECKING:
     from integration.images_volumes.asking import Make
 
 
+BACKENDS = (
+    pytest.param("native"),
+    pytest.param("lxc", marks=pytest.mark.needs_lxc),
+)
+
+
 @pytest.fixture
-def make(engine: Engine) -> Iterator[Make]:
+def backend() -> str:
+    """The backend of the containers; a module that wants both has its own."""
+    return "native"
+
+
+@pytest.fixture
+def make(engine: Engine, backend: str) -> Iterator[Make]:
     """Make containers, started or not; one whose script sleeps is left running."""
+    if backend == "lxc" and shutil.which("lxc-start") is None:
+        pytest.skip("LXC is not installed")
     made: list[str] = []
 
     def create(script: str = "", *, start: bool = True, image: str = "busybox", **body: Any) -> str:
         command = ["sh", "-c", script] if script else None
         document: dict[str, Any] = {"Image": image, "NetworkDisabled": True, **body}
+        document["HostConfig"] = {"Runtime": backend, **body.get("HostConfig", {})}
         if command:
             document["Cmd"] = command
         container_id = engine.client.containers.create(document).id

@@ -7,13 +7,13 @@ import io
 import os
 import tarfile
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from integration.images_volumes.asking import logs, mounts_of, output, run
+from integration.images_volumes.conftest import BACKENDS
 from toolkit.client import ApiError
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ def volume(engine: Engine) -> Iterator[str]:
     for container in engine.client.containers.list(every=True, filters={"volume": [name]}):
         engine.client.containers.remove(container["Id"], force=True)
     engine.client.volumes.remove(name, force=True)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each test once on each backend."""
+    name: str = request.param
+    return name
 
 
 def names(engine: Engine) -> set[str]:
@@ -203,7 +210,7 @@ def test_volumes_from_several_and_in_chains(engine: Engine, make: Make) -> None:
 
 
 def test_a_restart_finds_the_same_volume(engine: Engine, make: Make) -> None:
-    """RT-144."""
+    """API-029, RT-144."""
     container = make("echo x >> /test/count; cat /test/count", Volumes={"/test": {}})
     before = mounts_of(engine, container)["/test"]["Source"]
     assert run(engine, container) == 0
@@ -212,7 +219,7 @@ def test_a_restart_finds_the_same_volume(engine: Engine, make: Make) -> None:
 
 
 def test_removing_spares_volumes_that_others_have(engine: Engine, make: Make) -> None:
-    """D-16, S-29: the last one that has it takes it along."""
+    """API-028, D-16, S-29: the last one that has it takes it along."""
     first = make("true", Volumes={"/test": {}})
     name = mounts_of(engine, first)["/test"]["Name"]
     second = make("true", HostConfig={"VolumesFrom": [first]})
@@ -241,9 +248,9 @@ def test_named_volumes_stay(engine: Engine, make: Make, volume: str) -> None:
 def test_a_target_behind_a_link_of_the_image_stays_inside(
     engine: Engine, make: Make, image: str, target: str
 ) -> None:
-    """S-24, D-15, D-18: volumes, binds and volumes-from; nothing is made on the host.
+    """S-24, D-15, D-18: volumes, binds, volumes-from and the working directory.
 
-    A link of the image that leads nowhere in it is refused, not followed.
+    What a link of the image leads to is made inside, but no working directory (S-03).
     """
     canary = Path("/run/canary-of-volumes")
     assert not os.path.lexists(canary)
@@ -251,11 +258,14 @@ def test_a_target_behind_a_link_of_the_image_stays_inside(
     second = make("true", start=False, image=image, HostConfig={"VolumesFrom": [first]})
     third = make("true", start=False, image=image, HostConfig=bind(f"/etc:{target}:ro"))
     fourth = make("true", start=False, image=image, WorkingDir="/out/work/dir")
-    for container in (first, second, third, fourth):
-        with suppress(ApiError):
-            engine.client.containers.start(container)
-            engine.client.containers.wait(container).result()
+    for container in (first, second, third):
+        assert run(engine, container) == 0
         assert not os.path.lexists(canary)
+    with pytest.raises(ApiError, match="working directory"):
+        engine.client.containers.start(fourth)
+    assert not os.path.lexists(canary)
+    told = output(engine, make, f"cd {target} && pwd -P", image=image, Volumes={target: {}})
+    assert told.startswith("/run/canary-of-volumes")
 
 
 def test_a_volume_replaced_by_a_link_is_refused(engine: Engine, make: Make, tmp_path: Path) -> None:
