@@ -41,6 +41,7 @@ class Instance:
             may be spoken to in plain HTTP or without a good certificate.
         registry_mirrors: URLs that are asked before Docker Hub.
         registry_certs_dir: ``<host:port>/*.crt`` below it vouch for that registry.
+        most_unpacked_bytes: What one layer, or one archive of images, may hold (row S-56).
     """
 
     name: str = DEFAULT_INSTANCE
@@ -52,6 +53,7 @@ class Instance:
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     registry_certs_dir: Path = Path("/etc/docker/certs.d")
+    most_unpacked_bytes: int = 10 * 1024**3
 
     def __post_init__(self) -> None:
         if not _INSTANCE_NAME.fullmatch(self.name):
@@ -79,7 +81,10 @@ class Instance:
         """Return what TOOLKIT_INSTANCE, _BACKEND, _STORAGE_DRIVER and _DATA_ROOT name.
 
         TOOLKIT_INSECURE_REGISTRIES and TOOLKIT_REGISTRY_MIRRORS are lists with commas,
-        TOOLKIT_REGISTRY_CERTS is a directory.
+        TOOLKIT_REGISTRY_CERTS is a directory, TOOLKIT_MAX_UNPACKED a number of bytes.
+
+        Raises:
+            InvalidRequestError: One of them cannot be used.
         """
         certs_dir = environ.get("TOOLKIT_REGISTRY_CERTS", "")
         return cls(
@@ -90,6 +95,9 @@ class Instance:
             insecure_registries=_listed(environ.get("TOOLKIT_INSECURE_REGISTRIES", "")),
             registry_mirrors=_listed(environ.get("TOOLKIT_REGISTRY_MIRRORS", "")),
             registry_certs_dir=_absolute(certs_dir or str(cls.registry_certs_dir)),
+            most_unpacked_bytes=_natural(
+                environ.get("TOOLKIT_MAX_UNPACKED", ""), cls.most_unpacked_bytes
+            ),
         )
 
     @property
@@ -126,3 +134,12 @@ def _absolute(text: str) -> Path:
 def _listed(text: str) -> tuple[str, ...]:
     """Return the parts of a list with commas."""
     return tuple(part for one in text.split(",") if (part := one.strip()))
+
+
+def _natural(text: str, default: int) -> int:
+    """Return a number that is given in decimal digits."""
+    if not text:
+        return default
+    if not text.isascii() or not text.isdecimal():
+        raise InvalidRequestError(f"{text!r} is no number of bytes")
+    return int(text)

@@ -33,6 +33,11 @@ def test_where_and_how_things_are_kept_can_be_chosen(monkeypatch: pytest.MonkeyP
     instance = chosen_instance("", "", "", flags)
     assert instance.insecure_registries == ("h:1", "10.0.0.0/8")
     assert instance.registry_certs_dir == Path("/c")
+    assert instance.most_unpacked_bytes == 10 << 30
+    instance = chosen_instance("", "", "", {"TOOLKIT_MAX_UNPACKED": "4096"})
+    assert instance.most_unpacked_bytes == 4096
+    with pytest.raises(InvalidRequestError, match="no number"):
+        chosen_instance("", "", "", {"TOOLKIT_MAX_UNPACKED": "20g"})
     with pytest.raises(InvalidRequestError, match="overlay, btrfs or vfs"):
         chosen_instance("", "", "", {"TOOLKIT_STORAGE_DRIVER": "aufs"})
 

@@ -335,6 +335,18 @@ def test_a_truncated_archive_is_refused(shelf: Shelf) -> None:
         refused(shelf, content[:end])
 
 
+@pytest.mark.parametrize("most_bytes", [1000, 100_000])
+def test_an_engine_may_allow_less_or_more(tmp_path: Path, most_bytes: int) -> None:
+    """S-56: of one layer, and of the archive around it."""
+    shelf = Shelf(tmp_path / "data")
+    shelf.layers.most_unpacked_bytes = most_bytes
+    content = docker_archive([layer("f", b"x" * 5000)])
+    if most_bytes < 5000:
+        assert "more than the 1000 bytes" in str(refused(shelf, content))
+    else:
+        assert len(load(shelf, content)[0]) == 1
+
+
 def test_too_many_members_are_refused(shelf: Shelf) -> None:
     """S-56"""
     members = (member(str(number)) for number in range(20_001))

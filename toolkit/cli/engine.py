@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from toolkit.cli.command import command, repeated
+from toolkit.cli.units import parse_memory
 from toolkit.errors import HostError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _VARIABLES: Final = {
     "insecure_registry": "TOOLKIT_INSECURE_REGISTRIES",
     "registry_mirror": "TOOLKIT_REGISTRY_MIRRORS",
     "registry_certs": "TOOLKIT_REGISTRY_CERTS",
+    "max_unpacked": "TOOLKIT_MAX_UNPACKED",
 }
 
 
@@ -45,6 +47,7 @@ class EngineExtraMissingError(HostError):
 @repeated("--insecure-registry", help="Registry without TLS: HOST[:PORT] or a network.")
 @repeated("--registry-mirror", help="URL that is asked before Docker Hub.")
 @click.option("--registry-certs", default="", help="Directory of HOST:PORT/ca.crt.")
+@click.option("--max-unpacked", default="", help="Most bytes of one layer, as in 20g.")
 @click.option("--socket", "socket_path", default="", help="Path to listen on.")
 @click.option(
     "--until-idle",
@@ -75,6 +78,8 @@ def engine(
     from toolkit.api.main import run_engine  # noqa: PLC0415  # the boundary: engine packages
 
     chosen = {variable: _joined(settings[flag]) for flag, variable in _VARIABLES.items()}
+    if size := chosen["TOOLKIT_MAX_UNPACKED"]:
+        chosen["TOOLKIT_MAX_UNPACKED"] = str(parse_memory(size))
     instance = chosen_instance(name, backend, socket_path, chosen)
     return run_engine(instance, log_level=log_level, idle_seconds=until_idle)
 

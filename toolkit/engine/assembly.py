@@ -41,7 +41,11 @@ def real_parts(instance: Instance) -> Parts:
     Raises:
         KernelFeatureMissingError: The kernel lacks something that nothing works without.
     """
-    layers = LayerStore(instance.data_dir, instance.storage_driver)
+    layers = LayerStore(
+        instance.data_dir,
+        instance.storage_driver,
+        most_unpacked_bytes=instance.most_unpacked_bytes,
+    )
     images = ImageStore(instance.data_dir, layers)
     filters = FilterPrograms(instance)
     settings = NetworkSettings.from_environment(os.environ)
@@ -71,6 +75,7 @@ def registry_settings(instance: Instance) -> RegistrySettings:
         mirrors=instance.registry_mirrors,
         certs_dir=instance.registry_certs_dir,
         environ=dict(os.environ),
+        most_layer_bytes=instance.most_unpacked_bytes,
     )
 
 

@@ -77,7 +77,8 @@ class ImageArchives:
             WrongContentError: Something in it is not what its name says.
         """
         teller = Teller(listener)
-        with staged_archive(self._staging_dir, stream) as staged:
+        most_bytes = self._layers.most_unpacked_bytes
+        with staged_archive(self._staging_dir, stream, most_bytes) as staged:
             planned = _plan(staged)
             with self._held_layers() as held:
                 for one in planned:
@@ -117,7 +118,9 @@ class ImageArchives:
             else:  # it is not unpacked, and still has to be what it says (row S-54)
                 found = staged.digest(name)
                 if found != diff_id:
-                    found = staged.plain_digest(name, ArchiveLimits())
+                    most_bytes = self._layers.most_unpacked_bytes
+                    limits = ArchiveLimits(unpacked_bytes=most_bytes)
+                    found = staged.plain_digest(name, limits)
             if found != diff_id:
                 raise WrongContentError(diff_id, found, "wrong layer in the archive")
             parent = chain_id

@@ -12,7 +12,7 @@ import hashlib
 import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import StorageError, UnsafeArchiveError
@@ -173,8 +173,13 @@ class StagedArchive:
 
 
 @contextmanager
-def staged_archive(directory: Path, stream: ByteSource) -> Iterator[StagedArchive]:
+def staged_archive(directory: Path, stream: ByteSource, most_bytes: int) -> Iterator[StagedArchive]:
     """Put an archive's members aside below *directory* for as long as the block runs.
+
+    Args:
+        directory: Where the file without a name is made.
+        stream: The archive.
+        most_bytes: What its members may be together, if there is room.
 
     Raises:
         UnsafeArchiveError: It is no archive, or asks for too much.
@@ -182,8 +187,7 @@ def staged_archive(directory: Path, stream: ByteSource) -> Iterator[StagedArchiv
     """
     with tempfile.TemporaryFile(dir=directory, buffering=0) as spool:
         spool_fd = spool.fileno()
-        unpacked_bytes = ArchiveLimits.for_directory(spool_fd).unpacked_bytes
-        limits = ArchiveLimits(unpacked_bytes=unpacked_bytes, members=_MOST_MEMBERS)
+        limits = replace(ArchiveLimits.for_directory(spool_fd, most_bytes), members=_MOST_MEMBERS)
         staged = StagedArchive(spool_fd)
         try:
             staged.take(stream, limits)

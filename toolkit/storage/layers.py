@@ -22,14 +22,15 @@ from toolkit.storage.layer import (
     LayerIndex,
     LayerInUseError,
     LayerNotFoundError,
-    chain_id_of,
 )
 from toolkit.storage.layerdirs import LayerDirectories, check_container_id
 from toolkit.storage.layerfiles import LayerFile, write_layer_file
+from toolkit.storage.limits import ArchiveLimits
 from toolkit.storage.opened import opened_directories
 from toolkit.storage.overlay import OverlayDriver
 from toolkit.storage.pipes import piped
-from toolkit.storage.recipe import RECIPE_NAME, LayerArchive, RecipeWriter
+from toolkit.storage.recipe import LayerArchive
+from toolkit.storage.staging import StagedPlace, fill_layer, limits_for
 from toolkit.storage.vfs import VfsDriver
 from toolkit.storage.views import run_privately, viewed_layers, viewed_root
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from toolkit.storage.changes import Change
     from toolkit.storage.compression import ByteSource
     from toolkit.storage.driver import Driver, RootfsSource
-    from toolkit.storage.limits import ArchiveLimits
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -60,16 +60,24 @@ class LayerStore:
     Args:
         data_dir: The instance's data directory.
         driver_name: ``overlay``, ``btrfs`` or ``vfs``.
+        most_unpacked_bytes: What one layer may unpack to, unless its caller says otherwise.
 
     Raises:
         InvalidRequestError: There is no such driver.
         KernelFeatureMissingError: This machine cannot do it.
     """
 
-    def __init__(self, data_dir: Path, driver_name: str = "overlay") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        driver_name: str = "overlay",
+        *,
+        most_unpacked_bytes: int = ArchiveLimits.unpacked_bytes,
+    ) -> None:
         if driver_name not in DRIVERS:
             raise InvalidRequestError(f"No such driver: {driver_name}")
         self.driver_name = driver_name
+        self.most_unpacked_bytes = most_unpacked_bytes
         self._driver = DRIVERS[driver_name]()
         self._dirs = LayerDirectories(data_dir / "layers" / driver_name, self._driver)
         self._driver.check_host(self._dirs.staging_dir)
@@ -118,7 +126,9 @@ class LayerStore:
         staged_dir = self._dirs.staging_dir / str(number)
         try:
             self._driver.make_directory(staged_dir, self._layer_dir(parent))
-            layer = self._fill_layer(stream, staged_dir, number, parent, limits)
+            limits = limits or limits_for(staged_dir, self.most_unpacked_bytes)
+            place = StagedPlace(staged_dir, number, self._paths(self._visible(parent)))
+            layer = fill_layer(self._driver, stream, place, parent=parent, limits=limits)
             sync_file_system(staged_dir)
             return self._publish(layer, staged_dir)
         except OSError as error:
@@ -316,45 +326,6 @@ class LayerStore:
             else:
                 removed.append(f"{directory.parent.name}/{directory.name}")
         return removed
-
-    def _fill_layer(
-        self,
-        stream: ByteSource,
-        staged_dir: Path,
-        number: int,
-        parent: ChainId | None,
-        limits: ArchiveLimits | None,
-    ) -> Layer:
-        tree_dir = staged_dir / "t"
-        if not tree_dir.exists():
-            tree_dir.mkdir(mode=0o755)
-            tree_dir.chmod(0o755)
-        lower_dirs = self._paths(self._visible(parent))
-        with RecipeWriter(staged_dir / RECIPE_NAME) as recipe:
-            unpacked = self._driver.fill_layer(
-                stream, tree_dir, lower_dirs=lower_dirs, limits=limits, recipe=recipe
-            )
-            recipe.finish()
-        layer = Layer(
-            chain_id=chain_id_of(parent, unpacked.diff_id),
-            diff_id=unpacked.diff_id,
-            parent=parent,
-            size_bytes=unpacked.size_bytes,
-            number=number,
-            hides_all_below=unpacked.hides_all_below,
-        )
-        write_layer_file(
-            staged_dir,
-            LayerFile(
-                number=number,
-                chain_id=layer.chain_id,
-                diff_id=layer.diff_id,
-                parent=parent or "",
-                size_bytes=layer.size_bytes,
-                hides_all_below=layer.hides_all_below,
-            ),
-        )
-        return layer
 
     def _publish(self, layer: Layer, staged_dir: Path) -> Layer:
         with self._lock:

@@ -33,8 +33,8 @@ class ArchiveLimits:
         return self.unpacked_bytes + self.unpacked_bytes // 8 + 64 * 1024 * 1024
 
     @classmethod
-    def for_directory(cls, dir_fd: int) -> Self:
+    def for_directory(cls, dir_fd: int, unpacked_bytes: int = 10 * GIB) -> Self:
         """Return the defaults, lowered to what the file system of *dir_fd* can spare."""
         space = os.fstatvfs(dir_fd)
         spare = space.f_bavail - int(space.f_blocks * _KEPT_FREE)
-        return cls(unpacked_bytes=max(0, min(cls.unpacked_bytes, spare * space.f_frsize)))
+        return cls(unpacked_bytes=max(0, min(unpacked_bytes, spare * space.f_frsize)))
