@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.network.conftest import comes_true
-from integration.networked.commands import CommandLine
+from integration.networked.commands import CLIENTS, CommandLine
 from integration.networked.conftest import ECHO, World, ask_here, do_in
 from toolkit.client import ApiError
 
@@ -64,11 +64,12 @@ def test_the_parent_gets_variables_and_a_line(world: World, backend: str) -> Non
     assert f"{address}\tmy-store {db[:12]} db\n" in hosts
 
 
-def test_through_docker_s_command(world: World, backend: str) -> None:
+@pytest.mark.parametrize("program", CLIENTS)
+def test_through_the_command_lines(world: World, backend: str, program: str) -> None:
     """`--link`, ps, inspect, exec, rename, `rm --link`: RT-110, RT-111, rules 7.7 and 10.29."""
-    if shutil.which("docker") is None:
+    if shutil.which(program) is None and program == "docker":
         pytest.skip("no docker command here (a client is enough)")
-    docker = CommandLine(world, "docker")
+    docker = CommandLine(world, program)
     run = ("--runtime", backend, "--name")
     docker.run(*run, "db", "--expose", "80", "busybox", *ECHO)
     docker.run(*run, "web", "--link", "db:store", "busybox", *SLEEP)

@@ -25,7 +25,7 @@ import dns.rrset
 import pytest
 
 from integration.network.conftest import comes_true
-from integration.networked.commands import CommandLine
+from integration.networked.commands import CLIENTS, CommandLine
 from integration.networked.conftest import HOST, do_in
 from toolkit.client import ApiError
 
@@ -148,14 +148,15 @@ def is_unknown(world: World, container: str, name: str) -> bool:
     return ask_of(world, container, name) == []
 
 
-def test_docker_s_command_and_names(
-    world: World, backend: str, make_network: Callable[..., str]
+@pytest.mark.parametrize("program", CLIENTS)
+def test_the_command_lines_and_names(
+    world: World, backend: str, program: str, make_network: Callable[..., str]
 ) -> None:
     """Two containers talk by name through the clients that people have."""
     make_network("lan")
-    if shutil.which("docker") is None:
+    if shutil.which(program) is None and program == "docker":
         pytest.skip("no docker command here (a client is enough)")
-    docker = CommandLine(world, "docker")
+    docker = CommandLine(world, program)
     runtime = ("--runtime", backend, "--network", "lan")
     docker.run(*runtime, "--name", "db", "busybox", "nc", "-ll", "-p", "80", "-e", "cat")
     web = docker.run(*runtime, "--name", "web", "--link", "db:store", "busybox", *SLEEP)
@@ -255,6 +256,19 @@ def test_an_alias_is_answered_in_turn(world: World, make_network: Callable[..., 
     first, second = ask_of(world, both[0], "pool"), ask_of(world, both[0], "pool")
     assert sorted(first) == sorted(world.address(each) for each in both)
     assert first == second[::-1]
+
+
+def test_ipv6_addresses_are_answered(world: World, make_network: Callable[..., str]) -> None:
+    pools = [{"Subnet": "fd00:77::/64"}]
+    make_network("six", EnableIPv6=True, IPAM={"Config": pools})
+    db = world.run(*SLEEP, name="db", NetworkMode="six")
+    seat = world.settings(db)["Networks"]["six"]
+    assert ask_of(world, db, "db", "AAAA") == [seat["GlobalIPv6Address"]]
+    assert ask_of(world, db, "db", "A") == [seat["IPAddress"]]
+    reverse = str(dns.reversename.from_address(seat["GlobalIPv6Address"]))
+    assert ask_of(world, db, reverse, "PTR") == ["db.six."]
+    hosts = (world.instance.containers_dir / db / "hosts").read_text()
+    assert f"{seat['GlobalIPv6Address']}\t{db[:12]}\n" in hosts
 
 
 def test_other_names_are_asked_of_the_host_s_resolvers(
