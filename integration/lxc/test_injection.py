@@ -89,6 +89,7 @@ def test_the_control_lxc_runs_the_hook_of_a_file_rendered_as_0_7_2_did(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @given(entries=st.lists(mount_entries, max_size=3))
 @settings(max_examples=10_000, deadline=None)
 def test_ten_thousand_mounts_are_read_back_as_they_were_meant(entries: list[MountEntry]) -> None:
