@@ -284,7 +284,8 @@ class ContainerProgram(RecordedContainer):
         bundle_dir = self._context.files(self.record.id).bundle_dir
         await self._context.on_host(shutil.rmtree, bundle_dir, ignore_errors=True)
         await self._move(move, exit_code=code, error=str(error))
-        self.waiters.release_exit(WaitResult(exit_code=code, error=str(error)))
+        # The start's own answer tells the error: docker's command would print it twice.
+        self.waiters.release_exit(WaitResult(exit_code=code))
         if self.record.spec.host.auto_remove:
             with contextlib.suppress(ToolkitError):  # the start's own error is the one to tell
                 await self._remove(volumes=True)
