@@ -437,6 +437,9 @@ class FakeNetworks:
             endpoints=self.attached.get(record.name, ()),
         )  # fmt: skip
 
+    def ids(self) -> dict[str, str]:
+        return {record.name: record.id for record in self._index.all()}
+
     async def list(self) -> Found:
         return [self._network(record) for record in self._index.all()]
 

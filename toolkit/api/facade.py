@@ -279,6 +279,9 @@ class Volumes(Protocol):
 class Networks(Protocol):
     """The networks."""
 
+    def ids(self) -> Mapping[str, str]:
+        """Return the ids of all networks by name."""
+
     async def list(self) -> Sequence[Network]:
         """Return every network by name."""
 

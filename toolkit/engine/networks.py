@@ -19,7 +19,7 @@ from toolkit.engine.networked import bridge_networks
 from toolkit.errors import ConflictError, NetworkInUseError, PredefinedNetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from toolkit.engine.container import Container
     from toolkit.engine.context import EngineContext
@@ -42,6 +42,10 @@ class NetworkUseCases:
     async def list(self) -> Networks:
         """Return all networks by name."""
         return [self._shown(record) for record in self._index.all()]
+
+    def ids(self) -> Mapping[str, NetworkId]:
+        """Return the ids of all networks by name, without looking at any container."""
+        return {record.name: record.id for record in self._index.all()}
 
     async def inspect(self, reference: str) -> Network:
         """Return the network of a name, an id, or the beginning of one.

@@ -40,19 +40,14 @@ _HIDDEN_WITHOUT_ALL = frozenset(
 _SHOWING_FILTERS = frozenset({"status", "exited", "since", "before"})
 
 
-async def places_of(engine: EngineFacade) -> Places:
+def places_of(engine: EngineFacade) -> Places:
     """Return where this engine keeps things."""
     volumes = VolumeDirectories(engine.instance.data_dir)
     return Places(
         instance=engine.instance,
         volume_dir=volumes.data_dir,
-        network_ids=await network_ids_of(engine),
+        network_ids=engine.networks.ids(),
     )
-
-
-async def network_ids_of(engine: EngineFacade) -> dict[str, str]:
-    """Return the ids of the networks by name."""
-    return {network.name: network.id for network in await engine.networks.list()}
 
 
 async def create(engine: EngineFacade, request: Request) -> Response:
@@ -80,7 +75,7 @@ async def list_(engine: EngineFacade, request: Request) -> Response:
     if limit > 0:
         found = found[:limit]
     names = await _image_names(engine) if found else {}
-    now, places = render.now_utc(), await places_of(engine)
+    now, places = render.now_utc(), places_of(engine)
     entries = []
     for container in found:
         record = container.record
@@ -105,8 +100,8 @@ async def _chosen(engine: EngineFacade, terms: FilterTerms) -> list[Container]:
         found = found[_position(found, await engine.container(reference)) + 1 :]
     for reference in terms.get("since", ()):
         found = found[: _position(found, await engine.container(reference))]
-    network_ids = await network_ids_of(engine) if "network" in terms else {}
-    test = container_test(terms, await _ancestors(engine, terms.get("ancestor", ())), network_ids)
+    ancestors = await _ancestors(engine, terms.get("ancestor", ()))
+    test = container_test(terms, ancestors, engine.networks.ids())
     wanted = terms.get("health", ())
     return [
         container
@@ -174,7 +169,7 @@ async def inspect(engine: EngineFacade, request: Request) -> Response:
     return json_response(
         render.inspect(
             container.record,
-            places=await places_of(engine),
+            places=places_of(engine),
             exec_ids=list(container.exec_ids),
             sizes=sizes,
             links=container.links,

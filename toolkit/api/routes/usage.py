@@ -80,7 +80,7 @@ async def _images(
 
 async def _containers(engine: EngineFacade) -> list[dict[str, Any]]:
     """Return every container with what it takes."""
-    now, places = render.now_utc(), await places_of(engine)
+    now, places = render.now_utc(), places_of(engine)
     found = []
     for container in await engine.containers():
         record = container.record
