@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from toolkit.runtime.document import MASKED_PATHS, READONLY_PATHS
 
 if TYPE_CHECKING:
     from toolkit.engine.model import (
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
         RestartPolicy,
         Ulimit,
     )
+
+_UNCOVERED: Final = frozenset({"systempaths=unconfined", "systempaths:unconfined"})
 
 
 def host_config(record: ContainerRecord) -> dict[str, Any]:
@@ -61,11 +65,20 @@ def host_config(record: ContainerRecord) -> dict[str, Any]:
         "Devices": [_device(device) for device in host.devices],
         "Ulimits": [_ulimit(limit) for limit in host.ulimits],
         "Mounts": [_mount(mount) for mount in host.mounts if not _is_bind_text(mount)] or None,
-        "MaskedPaths": host.masked_paths,
-        "ReadonlyPaths": host.readonly_paths,
+        "MaskedPaths": _covered_paths(host, host.masked_paths, MASKED_PATHS),
+        "ReadonlyPaths": _covered_paths(host, host.readonly_paths, READONLY_PATHS),
         "Init": host.init,
         "LxcConf": [{"Key": key, "Value": value} for key, value in host.lxc_conf],
     }
+
+
+def _covered_paths(
+    host: HostOptions, chosen: tuple[str, ...] | None, usual: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """Return the paths that are covered in a container; null for a privileged one."""
+    if host.privileged or _UNCOVERED & {*host.security_options}:
+        return None
+    return usual if chosen is None else chosen
 
 
 def resources(limits: Limits) -> dict[str, Any]:

@@ -476,3 +476,27 @@ def test_options_is_answered_everywhere(api: Any) -> None:
     """API-023."""
     assert api("OPTIONS", "/").status == 200
     assert api("OPTIONS", "/anything").status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "is_covered"),
+    [
+        (HostOptions(), True),
+        (HostOptions(privileged=True), False),
+        (HostOptions(security_options=("systempaths=unconfined",)), False),
+    ],
+)
+def test_inspect_says_which_paths_are_covered(
+    api: Any, add_container: Any, host: HostOptions, *, is_covered: bool
+) -> None:
+    add_container(spec=ContainerSpec(image="busybox", host=host))
+    shown = api("GET", "/containers/name1/json").json["HostConfig"]
+    assert ("/proc/kcore" in (shown["MaskedPaths"] or ())) is is_covered
+    assert ("/proc/sys" in (shown["ReadonlyPaths"] or ())) is is_covered
+
+
+def test_inspect_says_which_paths_a_person_chose(api: Any, add_container: Any) -> None:
+    host = HostOptions(masked_paths=("/x",), readonly_paths=())
+    add_container(spec=ContainerSpec(image="busybox", host=host))
+    shown = api("GET", "/containers/name1/json").json["HostConfig"]
+    assert (shown["MaskedPaths"], shown["ReadonlyPaths"]) == (["/x"], [])
