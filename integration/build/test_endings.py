@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+
+from integration.test_engine_killed import kill
 
 if TYPE_CHECKING:
     from integration.build.conftest import Builder
@@ -100,7 +101,7 @@ def test_an_engine_that_is_killed_leaves_no_step(builder: Builder) -> None:
         while b"begun" not in process.stdout.readline():
             assert process.poll() is None
         engine.client.close()
-        os.kill(engine.pid, signal.SIGKILL)
+        kill(engine)
         assert process.wait(_SECONDS) != 0
     command = [sys.executable, "-m", "toolkit.cli.main", "engine"]
     command += ["--instance", engine.instance.name, "--backend", builder.backend]
@@ -108,6 +109,38 @@ def test_an_engine_that_is_killed_leaves_no_step(builder: Builder) -> None:
     assert wait_until(builder, 0) < _SECONDS
     assert sleepers() == 0
     builder.good("FROM busybox\nRUN true\n")
+
+
+STEPS = (
+    "FROM busybox AS one\nRUN echo a > /a\nCOPY f /f\nWORKDIR /w\nRUN cat /f > /g\n"
+    "FROM busybox\nCOPY --from=one / /all/\nRUN cat /all/g\n"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_engine_that_is_killed_at_any_moment_leaves_nothing_of_a_build(
+    builder: Builder,
+) -> None:
+    """F-01 for builds: after each of the kills the next engine is clean, and the last builds."""
+    engine = builder.engine
+    command = [sys.executable, "-m", "toolkit.cli.main", "engine"]
+    command += ["--instance", engine.instance.name, "--backend", builder.backend]
+    for delay_ms in range(5, 400, 33):
+        with ThreadPoolExecutor(1) as pool:
+            broken = pool.submit(
+                lambda: builder.build(STEPS, {"f": bytes(2_000_000)}, nocache=True)
+            )
+            time.sleep(delay_ms / 1000)
+            kill(engine)
+            broken.exception(_SECONDS)
+        engine.client.close()
+        engine.pid = engine.process.start(command).pid
+        assert wait_until(builder, 0) < _SECONDS
+        assert list((engine.data_dir / "builds").iterdir()) == []
+        assert list((engine.data_dir / "layers/overlay/rw").iterdir()) == []
+        assert list((engine.data_dir / "layers/overlay/staging").iterdir()) == []
+    builder.good(STEPS, {"f": bytes(2_000_000)})
 
 
 def test_a_step_that_fails_leaves_nothing_but_what_was_done(builder: Builder) -> None:
@@ -127,8 +160,6 @@ def test_containers_are_kept_where_asked(builder: Builder) -> None:
 
 def test_builds_beside_each_other(builder: Builder) -> None:
     """Four at once, of the same context, end alike."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
     text = "FROM busybox\nCOPY f /\nRUN cat /f\n"
     with ThreadPoolExecutor(4) as pool:
         built = list(pool.map(lambda _: builder.build(text, {"f": b"x"}), range(4)))

@@ -126,6 +126,27 @@ def test_all_tags_go_and_come(
     assert tagged <= names(engine)
 
 
+def test_a_build_fetches_its_base_with_the_login_that_goes_with_it(
+    command: Command, engine: Engine, registry: Registry, image: str
+) -> None:
+    """FROM an image that is only in a registry that asks who comes; and ``--pull``."""
+    base = registry.name("team/base:1")
+    text = f"FROM {base}\nLABEL a=b\n"
+    command("login", "-u", LOGIN[0], "--password-stdin", registry.host, given=LOGIN[1])
+    command("tag", image, base)
+    assert command("push", base)[0] == 0
+    command("rmi", "-f", image)
+    code, out, error = command("build", "-t", "heir", "-", given=text)
+    assert code == 0, error
+    assert f"Status: Downloaded newer image for {base}" in out
+    assert engine.client.images.inspect("heir")["Config"]["Labels"] == {"a": "b"}
+    code, out, error = command("build", "--pull", "-", given=text)
+    assert f"Status: Image is up to date for {base}" in out, error
+    command("logout", registry.host)
+    assert command("build", "--pull", "-", given=text)[0] == 1
+    engine.client.images.remove("heir", force=True)
+
+
 def test_an_archive_holds_names_and_is_loaded_with_them(
     command: Command, engine: Engine, image: str, tmp_path: Path
 ) -> None:
