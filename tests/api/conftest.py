@@ -295,6 +295,10 @@ class FakeImages:
         self.imported.append(details | {"size": len(await asyncio.to_thread(stream.read))})
         return self.found[0]
 
+    async def import_url(self, url: str, **details: Any) -> Image:
+        self.imported.append(details | {"url": url})
+        return self.found[0]
+
     async def tag(self, text: str, reference: str) -> None:
         self.tags.append(((await self.inspect(text)).id, reference))
 

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import io
+import threading
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
 from tests.fakes.engine import IMAGE, World, created
-from toolkit.errors import ImageInUseError, ImageNotFoundError
+from tests.storage.archives import archive, member
+from toolkit.build.fetch import Fetched
+from toolkit.errors import ImageInUseError, ImageNotFoundError, UnsafeArchiveError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,3 +49,51 @@ def test_a_tag_is_one_more_name(tmp_path: Path) -> None:
             assert engine.events._kept[-1].action == "tag"
 
     asyncio.run(run())
+
+
+def test_imports_that_hang_keep_nobody_else_waiting(tmp_path: Path) -> None:
+    """S-94: clients that send nothing take no thread that others need."""
+    hang = threading.Event()
+
+    class Silent(io.RawIOBase):
+        def read(self, _: int = -1, /) -> bytes:
+            hang.wait(20)
+            return b""
+
+    async def run() -> None:
+        async with World(tmp_path).engine() as engine:
+            imports = [
+                asyncio.ensure_future(engine.images.import_(cast("BinaryIO", Silent())))
+                for _ in range(20)
+            ]
+            async with asyncio.timeout(10):
+                await asyncio.sleep(0.05)
+                assert await engine.images.list()
+            hang.set()
+            ended = await asyncio.gather(*imports, return_exceptions=True)
+            assert all(isinstance(one, UnsafeArchiveError) for one in ended)
+
+    asyncio.run(run())
+
+
+def test_an_image_is_fetched_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 3.6: without a scheme by http; what was fetched does not stay."""
+    asked = []
+
+    def fetch(url: str, directory: Path) -> Fetched:
+        asked.append(url)
+        (directory / "root.tar").write_bytes(archive(member("f", b"x")).getvalue())
+        return Fetched("root.tar", named=True)
+
+    monkeypatch.setattr("toolkit.engine.images.fetch_file", fetch)
+
+    async def run() -> None:
+        async with World(tmp_path).engine() as engine:
+            image = await engine.images.import_url(
+                "host/root.tar", reference="got:1", config={}, message="m"
+            )
+            assert (await engine.images.inspect("got:1")).id == image.id
+            assert list(engine.instance.builds_dir.iterdir()) == []
+
+    asyncio.run(run())
+    assert asked == ["http://host/root.tar"]

@@ -194,6 +194,11 @@ class Images(Protocol):
     ) -> Image:
         """Make an image of a tar."""
 
+    async def import_url(
+        self, url: str, *, reference: str | None, config: dict[str, Any], message: str
+    ) -> Image:
+        """Make an image of a tar that is fetched."""
+
     async def tag(self, text: str, reference: str) -> None:
         """Give an image one more name."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that a Dockerfile names by URL, fetched to a directory of the build.
+"""Files that a Dockerfile, or an import, names by URL, fetched to a directory.
 
 The engine fetches on behalf of whoever wrote the Dockerfile. A server out there
 must not turn it against services that only this machine reaches: a redirect from
@@ -78,7 +78,7 @@ def fetch_file(url: str, directory: Path) -> Fetched:
         seconds = email.utils.mktime_tz(modified) if modified else 0
         os.utime(path, (seconds, seconds))
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise FetchError(f"ADD failed: {url}: {error}") from error
+        raise FetchError(f"{url}: {error}") from error
     finally:
         response.close()
     return Fetched(name, named=name == stem)
@@ -89,7 +89,7 @@ def _copy(response: urllib3.BaseHTTPResponse, file_fd: int, url: str) -> None:
     for chunk in response.stream(_CHUNK_BYTES, decode_content=False):
         size += len(chunk)
         if size > _LARGEST_BYTES:
-            raise FetchError(f"ADD failed: {url}: more than {_LARGEST_BYTES} bytes")
+            raise FetchError(f"{url}: more than {_LARGEST_BYTES} bytes")
         os.write(file_fd, chunk)
 
 
@@ -102,16 +102,16 @@ def _follow(url: str) -> urllib3.BaseHTTPResponse:
         if began_local is None:
             began_local = is_local
         elif is_local and not began_local:
-            raise FetchError(f"ADD failed: {url}: a redirect to a local address is not followed")
+            raise FetchError(f"{url}: a redirect to a local address is not followed")
         response = _request(parts, address, url)
         if response.status not in _REDIRECTS:
             if response.status >= _FIRST_ERROR:
                 response.close()
-                raise FetchError(f"ADD failed: {url}: got HTTP status {response.status}")
+                raise FetchError(f"{url}: got HTTP status {response.status}")
             return response
         response.close()
         url = urljoin(url, response.headers.get("Location", ""))
-    raise FetchError(f"ADD failed: {url}: more than {_MOST_REDIRECTS} redirects")
+    raise FetchError(f"{url}: more than {_MOST_REDIRECTS} redirects")
 
 
 def _checked(url: str) -> SplitResult:
@@ -131,7 +131,7 @@ def _address(parts: SplitResult) -> tuple[str, bool]:
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise FetchError(f"ADD failed: {parts.hostname}: {error.strerror}") from error
+        raise FetchError(f"{parts.hostname}: {error.strerror}") from error
     address = str(found[0][4][0])
     return address, not ipaddress.ip_address(address.partition("%")[0]).is_global
 
@@ -160,4 +160,4 @@ def _request(parts: SplitResult, address: str, url: str) -> urllib3.BaseHTTPResp
             "GET", target, headers=headers, redirect=False, retries=False, preload_content=False
         )
     except urllib3.exceptions.HTTPError as error:
-        raise FetchError(f"ADD failed: {url}: {error}") from error
+        raise FetchError(f"{url}: {error}") from error

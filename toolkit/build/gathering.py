@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.build.beside import beside
 from toolkit.build.copying import CopyOrder, destination
-from toolkit.build.fetch import fetch_file, is_url
+from toolkit.build.fetch import FetchError, fetch_file, is_url
 from toolkit.build.sources import DirectoryTree, Source, find_sources
 from toolkit.errors import InvalidRequestError
 
@@ -87,7 +87,10 @@ def _expanded(state: StageState, content: str) -> str:
 
 def _fetch(bench: Bench, url: str, dest: str) -> list[Source]:
     directory = bench.context.new_dir()
-    fetched = fetch_file(url, directory)
+    try:
+        fetched = fetch_file(url, directory)
+    except FetchError as error:
+        raise FetchError(f"ADD failed: {error}") from error
     if not fetched.named and dest.endswith("/"):
         raise InvalidRequestError(f"cannot determine filename from url: {url[:200]}")
     return find_sources(DirectoryTree(directory), [_literal(fetched.name)], word="ADD")

@@ -128,26 +128,26 @@ def history_row(document: Mapping[str, Any], *, is_cut: bool, for_people: bool) 
 @command("import")
 @repeated("-c", "--change", help="Dockerfile line that sets the image's configuration.")
 @click.option("-m", "--message", default="", help="Comment for its history.")
-@click.argument("source", metavar="FILE|-")
+@click.argument("source", metavar="FILE|URL|-")
 @click.argument("reference", default="", metavar="[REPOSITORY[:TAG]]")
 @pass_access
 def import_(
     access: EngineAccess, source: str, reference: str, change: tuple[str, ...], message: str
 ) -> None:
-    """Make an image of a root file system's tar."""
-    with ExitStack() as undo:
-        stream = _opened(source, undo)
-        image_id = access.client.images.import_tar(
-            stream, reference=reference, message=message, changes=change
-        )
+    """Make an image of a root file system's tar; the engine fetches one at a URL."""
+    images = access.client.images
+    options: dict[str, Any] = {"reference": reference, "message": message, "changes": change}
+    if source.startswith(("http://", "https://")):
+        image_id = images.import_url(source, **options)
+    else:
+        with ExitStack() as undo:
+            image_id = images.import_tar(_opened(source, undo), **options)
     say(escape(image_id))
 
 
 def _opened(source: str, undo: ExitStack) -> BinaryIO:
     if source == "-":
         return sys.stdin.buffer
-    if source.startswith(("http://", "https://")):
-        raise InvalidRequestError("fetch the archive first: curl -L URL | toolkit import -")
     try:
         return undo.enter_context(open(source, "rb"))  # noqa: PTH123  # pathlib costs an import
     except OSError as error:

@@ -55,17 +55,16 @@ class Images:
             message: Comment for its history.
             changes: Dockerfile lines that set its configuration.
         """
-        query: dict[str, QueryValue] = {
-            "fromSrc": "-",
-            "repo": reference or None,
-            "message": message or None,
-            "changes": changes,
-        }
+        query = _import_query("-", reference, message, changes)
         answer = self._client.request("POST", "/images/create", query=query, upload=stream)
-        image_id = ""
-        for progress in _progress(answer):
-            image_id = str(progress.get("status", image_id))
-        return image_id
+        return _imported(answer)
+
+    def import_url(
+        self, url: str, *, reference: str = "", message: str = "", changes: Sequence[str] = ()
+    ) -> str:
+        """Let the engine fetch a root file system's tar, and make an image of it."""
+        query = _import_query(url, reference, message, changes)
+        return _imported(self._client.request("POST", "/images/create", query=query))
 
     def pull(
         self, name: str, tag: str, *, platform: str = "", login: Mapping[str, str] | None = None
@@ -166,3 +165,21 @@ class Images:
 def _progress(answer: Response) -> Iterator[Document]:
     with answer:
         yield from check_progress(answer.objects())
+
+
+def _import_query(
+    source: str, reference: str, message: str, changes: Sequence[str]
+) -> dict[str, QueryValue]:
+    return {
+        "fromSrc": source,
+        "repo": reference or None,
+        "message": message or None,
+        "changes": changes,
+    }
+
+
+def _imported(answer: Response) -> str:
+    image_id = ""
+    for progress in _progress(answer):
+        image_id = str(progress.get("status", image_id))
+    return image_id

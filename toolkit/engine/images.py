@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from toolkit.build.beside import beside
+from toolkit.build.fetch import fetch_file
 from toolkit.images.removal import ImageUser
 from toolkit.runtime.lifecycle import RUNNING
 
@@ -62,15 +67,34 @@ class ImageUseCases:
             UnsafeArchiveError: The archive is none, or would leave its root.
             InvalidReferenceError: The name cannot be given to an image.
         """
-        image = await self._context.whole(
-            self._context.on_host(
-                self._store.import_tar,
-                stream,
-                reference=reference,
-                config=config,
-                message=message,
-            )
+        work = partial(
+            self._store.import_tar, stream, reference=reference, config=config, message=message
         )
+        image = await self._context.whole(beside(work))
+        self._tell("import", image.id, reference or image.id)
+        return image
+
+    async def import_url(
+        self, url: str, *, reference: str | None, config: dict[str, Any], message: str
+    ) -> Image:
+        """Make an image of an archive that is fetched; ``http`` without a scheme (rule 3.6).
+
+        Raises:
+            FetchError: It cannot be had.
+            UnsafeArchiveError: It is no archive, or would leave its root.
+            InvalidReferenceError: The name cannot be given to an image.
+        """
+        full = url if "://" in url else f"http://{url}"
+
+        def fetch_and_import() -> Image:
+            with TemporaryDirectory(dir=self._context.instance.builds_dir) as directory:
+                fetched = fetch_file(full, Path(directory))
+                with (Path(directory) / fetched.name).open("rb") as stream:
+                    return self._store.import_tar(
+                        stream, reference=reference, config=config, message=message
+                    )
+
+        image = await self._context.whole(beside(fetch_and_import))
         self._tell("import", image.id, reference or image.id)
         return image
 
@@ -95,15 +119,14 @@ class ImageUseCases:
             ImageInUseError: A container or another image stands on it.
         """
         users = self._users()
-        removed = await self._context.whole(
-            self._context.on_host(
-                self._store.remove,
-                text,
-                force=force,
-                noprune=noprune,
-                users=lambda image_id: users.get(image_id, ()),
-            )
+        work = partial(
+            self._store.remove,
+            text,
+            force=force,
+            noprune=noprune,
+            users=lambda image_id: users.get(image_id, ()),
         )
+        removed = await self._context.whole(beside(work))
         found = []
         for thing in removed:
             if thing.image_id is not None:

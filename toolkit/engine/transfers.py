@@ -8,8 +8,10 @@ by the call; what fails later is raised by the progress that it returned.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from toolkit.build.beside import beside
 from toolkit.engine.feed import Feed
 from toolkit.images.registry.credentials import NOBODY
 
@@ -117,7 +119,7 @@ class TransferUseCases:
             RegistryAuthError: It is not.
             RegistryError: The registry cannot be reached.
         """
-        return await asyncio.to_thread(self._registries.log_in, credentials)
+        return await beside(partial(self._registries.log_in, credentials))
 
     async def look(self, reference: Reference, *, credentials: Credentials = NOBODY) -> RemoteImage:
         """Return what a registry has under a name.
@@ -126,7 +128,7 @@ class TransferUseCases:
             RemoteImageNotFoundError: Nothing.
             RegistryError: The registry cannot be reached.
         """
-        return await asyncio.to_thread(self._registries.look, reference, credentials=credentials)
+        return await beside(partial(self._registries.look, reference, credentials=credentials))
 
     async def search(
         self, term: str, *, limit: int, credentials: Credentials = NOBODY
@@ -136,8 +138,8 @@ class TransferUseCases:
         Raises:
             RegistryError: The registry cannot be reached, or cannot search.
         """
-        return await asyncio.to_thread(
-            self._registries.search, term, limit=limit, credentials=credentials
+        return await beside(
+            partial(self._registries.search, term, limit=limit, credentials=credentials)
         )
 
     async def _begun(self, act: Callable[[Listener], None]) -> Progress:

@@ -119,11 +119,14 @@ def test_import_reads_the_body(api: Any, engine: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("query", ["fromSrc=http://x/y.tar", ""])
-def test_what_cannot_be_fetched_yet_is_said(api: Any, query: str) -> None:
-    answer = api("POST", f"/images/create?{query}")
-    assert answer.status == 501
-    assert "not available yet" in answer.json["message"]
+def test_import_of_a_url(api: Any, engine: Any) -> None:
+    """Rule 3.6."""
+    answer = api("POST", "/images/create?fromSrc=http://x/y.tar&repo=a")
+    assert answer.json == {"status": "sha256:" + "ab" * 32}
+    (asked,) = engine.images.imported
+    assert (asked["url"], asked["reference"]) == ("http://x/y.tar", "a")
+    assert asked["message"] == "Imported from http://x/y.tar"
+    assert api("POST", "/images/create").status == 400
 
 
 def test_tag_and_remove(api: Any, engine: Any) -> None:

@@ -10,7 +10,6 @@ from toolkit.api.filters import PRUNE_FILTERS, has_labels, reference_test, until
 from toolkit.api.render_image import history, inspect_object, labels_of, list_entry
 from toolkit.api.request import Response, json_response
 from toolkit.api.routes import transfers
-from toolkit.api.routes.unavailable import NotAvailableError
 from toolkit.build.changes import config_of_changes
 from toolkit.errors import ConflictError, InvalidRequestError, NotFoundError
 
@@ -92,16 +91,17 @@ async def create(engine: EngineFacade, request: Request) -> Response | None:
     if query.text("fromImage"):
         await transfers.pull(engine, request)
         return None
-    if source != "-":
-        raise NotAvailableError(
-            "importing from a URL is not available yet: fetch it and import the file ('-')"
-        )
-    image = await engine.images.import_(
-        transfers.archive_of(request),
-        reference=_imported_name(query.text("repo"), query.text("tag")),
-        config=config_of_changes(query.texts("changes")),
-        message=query.text("message") or "Imported from -",
-    )
+    if not source:
+        raise InvalidRequestError("fromImage or fromSrc is missing: what shall the image be?")
+    options: dict[str, Any] = {
+        "reference": _imported_name(query.text("repo"), query.text("tag")),
+        "config": config_of_changes(query.texts("changes")),
+        "message": query.text("message") or f"Imported from {source}",
+    }
+    if source == "-":
+        image = await engine.images.import_(transfers.archive_of(request), **options)
+    else:
+        image = await engine.images.import_url(source, **options)
     return json_response({"status": image.id})
 
 
