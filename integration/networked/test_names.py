@@ -28,6 +28,7 @@ from integration.network.conftest import comes_true
 from integration.networked.commands import CLIENTS, CommandLine
 from integration.networked.conftest import HOST, do_in
 from toolkit.client import ApiError
+from toolkit.kernel.capabilities import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -359,6 +360,35 @@ def test_a_killed_name_server_is_replaced(
 
     assert comes_true(is_back)
     assert name_server(world) != server
+
+
+def test_both_killed_at_once(world: World, make_network: Callable[..., str]) -> None:
+    """Engine and name server: the next engine starts another one and tells it everything."""
+    make_network("lan")
+    db = world.run(*SLEEP, name="db", NetworkMode="lan")
+    web = world.run(*SLEEP, name="web", NetworkMode="lan")
+    server = name_server(world)
+    world.kill_engine()
+    os.kill(server, signal.SIGKILL)
+    world.start_engine()
+    assert ask_of(world, web, "db") == [world.address(db)]
+
+
+def test_it_holds_few_privileges(world: World, make_network: Callable[..., str]) -> None:
+    """What reads the questions of containers can do little; the control is the engine."""
+    make_network("lan")
+    world.run(*SLEEP, NetworkMode="lan")
+    own = (numbers(["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"]), 1)
+    assert privileges(name_server(world)) == own
+    assert privileges(world.engine.pid)[0] > own[0]
+
+
+def privileges(pid: int) -> tuple[frozenset[int], int]:
+    """Return the bounding set of a process, and whether it can gain nothing by exec."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = dict(line.split(":\t") for line in lines if ":\t" in line)
+    mask = int(found["CapBnd"], 16)
+    return frozenset(n for n in range(64) if mask >> n & 1), int(found["NoNewPrivs"])
 
 
 def test_names_are_gone_with_the_last_container(

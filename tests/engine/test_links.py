@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes.engine import World, created, started
 from toolkit.engine.link_texts import link_parts
@@ -304,6 +307,18 @@ def test_on_a_user_network_a_link_is_no_rule_and_no_variable(world: World) -> No
         assert web.record.link_environment == ()
 
     play(world, scenario)
+
+
+@given(st.text(st.sampled_from("ab-./:_ \n;$é"), max_size=12) | st.text(max_size=20))
+def test_whatever_is_taken_for_a_link_is_two_names(text: str) -> None:
+    """S-74, S-85."""
+    try:
+        name, alias = link_parts(text)
+    except InvalidRequestError:
+        return
+    plain = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+    assert plain.fullmatch(name)
+    assert plain.fullmatch(alias)
 
 
 @pytest.mark.parametrize(

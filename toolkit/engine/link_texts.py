@@ -9,10 +9,10 @@ from toolkit.engine.index import SHORT_ID_LENGTH
 from toolkit.engine.names import checked_name
 from toolkit.engine.network_index import BRIDGE, HOST
 from toolkit.errors import InvalidLinkError, InvalidNameError, InvalidRequestError
-from toolkit.network.links import check_alias, parse_link
+from toolkit.network.links import parse_link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from toolkit.engine.model import ContainerSpec
 
@@ -52,11 +52,19 @@ def check_links(spec: ContainerSpec) -> None:
             "conflicting options: host type networking can't be used with links. "
             "This would result in undefined behavior"
         )
-    texts = [*spec.host.links, *(t for wish in spec.endpoints.values() for t in wish.links)]
+    check_link_texts(spec.host.links)
+
+
+def check_link_texts(texts: Collection[str]) -> None:
+    """Refuse texts that are no links, and too many.
+
+    Raises:
+        InvalidLinkError: One is none.
+    """
     if len(texts) > _MOST_LINKS:
         raise InvalidLinkError(f"{len(texts)} links are too many, the most is {_MOST_LINKS}")
     for text in texts:
-        check_alias(link_parts(text)[1])
+        link_parts(text)
 
 
 def private_names(spec: ContainerSpec, networks: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
+from toolkit.engine.link_texts import check_link_texts
 from toolkit.engine.network_index import BRIDGE, PREDEFINED
 from toolkit.engine.network_plan import (
     OPTION_HOST_ADDRESS,
@@ -90,6 +91,7 @@ def check_endpoint(spec: EndpointSpec, record: NetworkRecord | None) -> Endpoint
         check_host_name(alias.replace("_", "x"), "network alias")
         if not alias:
             raise InvalidRequestError("invalid network alias: it is empty")
+    check_link_texts(spec.links)
     for text, kind in ((spec.ipv4, IPv4Address), (spec.ipv6, IPv6Address)):
         if text:
             check_address(text, "address of an endpoint")

@@ -18,6 +18,13 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import ToolkitError
+from toolkit.kernel.capabilities import (
+    held_capabilities,
+    limit_bounding_set,
+    numbers,
+    set_capabilities,
+    set_no_new_privileges,
+)
 from toolkit.network.dns import sockets
 from toolkit.network.dns.control import Channel, peer_uid
 from toolkit.network.dns.resolver import ContainerResolver
@@ -35,6 +42,8 @@ Message = dict[str, Any]
 
 LONELY_SECONDS: Final = 60.0
 _CLOCK_SECONDS: Final = 0.25
+# setns(2), the rules inside, port 53 itself where there can be no rules.
+_NEEDED: Final = ("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE")
 _MOST_CHANNELS: Final = 16
 _ENGINE_SECONDS: Final = 5.0  # an engine that does not read its answers is dropped
 
@@ -220,7 +229,20 @@ def main(listener_fd: int) -> None:
     for number in (0, 1, 2):
         os.dup2(null_fd, number)
     os.close(null_fd)
+    drop_privileges()
     NameServer(listener).serve()
+
+
+def drop_privileges() -> None:
+    """Keep what it takes to open sockets and make rules in a namespace, for good.
+
+    It reads what programs in containers send.
+    """
+    held = held_capabilities()
+    kept = numbers(_NEEDED) & held.permitted
+    limit_bounding_set(kept)
+    set_capabilities(kept, kept, frozenset())
+    set_no_new_privileges()
 
 
 if __name__ == "__main__":
