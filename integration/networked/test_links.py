@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,27 @@ EXPOSED: dict[str, Any] = {"ExposedPorts": {"80/tcp": {}}, "Env": ["PASSWORD=gor
 @pytest.fixture
 def closed_world(world: World) -> Iterator[World]:
     """The same host, its engine started with icc=false: containers may not speak to each other."""
-    world.stop_engine()
-    world.start_engine(TOOLKIT_ICC="false")
+    yield from closed(world)
+
+
+@pytest.fixture
+def world_without_iptables(world: World) -> Iterator[World]:
+    """The same, by nftables alone."""
+    yield from closed(world, TOOLKIT_IPTABLES="false")
+
+
+def closed(world: World, **environ: str) -> Iterator[World]:
+    begin_anew(world, TOOLKIT_ICC="false", **environ)
     yield world
     world.clean()
+    begin_anew(world)
+
+
+def begin_anew(world: World, **environ: str) -> None:
+    """Start the engine with other settings, on a host without rules of the one before."""
     world.stop_engine()
-    world.start_engine()
+    world.host.run(sys.executable, "-m", "toolkit.network.sweep", world.instance.name)
+    world.start_engine(**environ)
 
 
 def variables(world: World, container: str) -> list[str]:
@@ -103,6 +119,18 @@ def test_a_link_opens_the_exposed_port_and_no_other(closed_world: World, backend
     address = world.address(db)
     assert comes_true(lambda: reaches(world, web, address))
     assert not reaches(world, other, address)
+    assert not reaches(world, db, world.address(web))
+    world.engine.client.containers.remove("web/store", link=True)
+    assert not reaches(world, web, address)
+
+
+def test_a_link_opens_its_port_without_iptables(world_without_iptables: World) -> None:
+    """As above, by nftables' own rules."""
+    world = world_without_iptables
+    db = world.run(*ECHO, name="db", config=EXPOSED)
+    web = world.run(*ECHO, name="web", Links=["db:store"], config=EXPOSED)
+    address = world.address(db)
+    assert comes_true(lambda: reaches(world, web, address))
     assert not reaches(world, db, world.address(web))
     world.engine.client.containers.remove("web/store", link=True)
     assert not reaches(world, web, address)
