@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from toolkit.errors import MachineError
@@ -22,18 +24,19 @@ def test_each_package_is_wanted_once_and_only_for_what_is_missing() -> None:
     assert missing_packages(features) == ["lxc"]
 
 
-def test_install_says_what_it_installs_before_apt_runs() -> None:
+def test_install_says_what_it_installs_before_the_script_runs() -> None:
     happened: list[str] = []
 
-    def run(argv: list[str], **_: object) -> str:
-        happened.append(" ".join(argv[:2]))
+    def run(argv: list[str], *, environ: dict[str, str], **_: object) -> str:
+        assert Path(argv[1]).is_file()
+        assert environ == {"TOOLKIT_PROVISION": "here"}
+        happened.append(" ".join([argv[0], Path(argv[1]).name, *argv[2:]]))
         return ""
 
     install(["lxc", "iptables"], say=happened.append, run=run)
     assert happened == [
         "installing system packages: lxc iptables",
-        "apt-get update",
-        "apt-get install",
+        "sh packages.sh lxc iptables",
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from toolkit.errors import MachineError
 from toolkit.vm.settings import MachineSettings, Places
-from toolkit.vm.vagrant import Vagrant, kernel_options, parse_states, shown_lines
+from toolkit.vm.vagrant import Vagrant, is_emulated, kernel_options, parse_states, shown_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +73,24 @@ def test_roots_vagrant_home_is_not_below_roots_home(monkeypatch: pytest.MonkeyPa
 
 def test_the_boxs_own_flavour_needs_no_kernel_option() -> None:
     assert kernel_options("") == ""
+
+
+def test_an_emulated_processor_needs_no_guards() -> None:
+    assert kernel_options("v2", is_emulated=True).endswith("=1 mitigations=off no5lvl")
+
+
+@pytest.mark.parametrize(
+    ("flags", "emulated"), [("fpu vmx sse", False), ("fpu svm", False), ("fpu hypervisor", True)]
+)
+def test_the_processor_is_asked_whether_it_can_host(
+    tmp_path: Path, flags: str, *, emulated: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    assert is_emulated(tmp_path / "cpuinfo") is emulated
+
+
+def test_a_system_without_such_a_file_is_not_asked(tmp_path: Path) -> None:
+    assert not is_emulated(tmp_path / "none")
 
 
 def test_do_shows_the_lines_and_leaves_out_progress(

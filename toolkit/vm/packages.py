@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""System packages: which ones the doctor's list asks for, and installing them with apt.
+"""System packages: which ones the doctor's list asks for, and installing them.
 
-Owns apt's command lines. What is missing is `toolkit.vm.doctor`'s to say.
+How they are installed, the script says that provisions a machine too. What is missing is
+`toolkit.vm.doctor`'s to say.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import MachineError
 from toolkit.vm import commands
+from toolkit.vm.settings import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,18 +33,17 @@ def install(
     say: Callable[[str], None],
     run: Callable[..., str] = commands.run,
 ) -> None:
-    """Install packages with apt, after saying so; ask nothing.
+    """Install packages with the provisioning script, after saying so; ask nothing.
 
     Raises:
         MachineError: There is no apt here, or it failed.
     """
     if not packages:
         return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     say(f"installing system packages: {' '.join(packages)}")
-    environ = {"DEBIAN_FRONTEND": "noninteractive"}  # so that it asks no question
+    script = REPOSITORY / "vagrant" / "provision" / "packages.sh"
+    environ = {"TOOLKIT_PROVISION": "here"}
     try:
-        run(["apt-get", "update"], timeout_seconds=_APT_SECONDS, environ=environ)
-        run(command, timeout_seconds=_APT_SECONDS, environ=environ)
+        run(["sh", str(script), *packages], timeout_seconds=_APT_SECONDS, environ=environ)
     except MachineError as error:
         raise MachineError(f"{error}\nInstall by hand: {' '.join(packages)}") from error

@@ -12,6 +12,7 @@ import re
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import MachineError
@@ -55,7 +56,7 @@ class Vagrant:
             "TOOLKIT_MEMORY": str(settings.memory_mib),
             "TOOLKIT_CPUS": str(settings.cpus),
             "TOOLKIT_CGROUPS": settings.cgroups,
-            "TOOLKIT_KERNEL_OPTIONS": kernel_options(settings.cgroups),
+            "TOOLKIT_KERNEL_OPTIONS": kernel_options(settings.cgroups, is_emulated=is_emulated()),
             "VAGRANT_CWD": str(settings.repository),
             "VAGRANT_DOTFILE_PATH": str(settings.state_dir / "vagrant"),
             "VAGRANT_CHECKPOINT_DISABLE": "1",
@@ -116,13 +117,30 @@ class Vagrant:
             raise MachineError(f"{' '.join(argv)}: exit code {process.returncode}\n{tail}")
 
 
-def kernel_options(cgroups: str) -> str:
-    """Return what the kernel's command line says for a flavour of control groups."""
-    return {
+def kernel_options(cgroups: str, *, is_emulated: bool = False) -> str:
+    """Return what the kernel's command line says beside how to start.
+
+    Args:
+        cgroups: Flavour of control groups; empty: the box's own.
+        is_emulated: The processor is a program: it guesses nothing, so there is nothing to guard.
+    """
+    flavour = {
         "": "",
         "v1": "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
         "v2": "systemd.unified_cgroup_hierarchy=1",
     }[cgroups]
+    return f"{flavour} mitigations=off no5lvl".strip() if is_emulated else flavour
+
+
+def is_emulated(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Tell whether this Linux machine can only emulate a processor for others.
+
+    The processor is asked: ``/dev/kvm`` may be there and not work.
+    """
+    try:
+        return not re.search(r"\b(vmx|svm)\b", cpuinfo.read_text())
+    except OSError:
+        return False
 
 
 def parse_states(text: str) -> dict[str, str]:
