@@ -39,6 +39,8 @@ _SLOT_NAME = re.compile(r"slot-(\d+)-\d+")
 _MOST_AHEAD = {_SLOT: 3, "crew": 4}
 _AHEAD_NAMES = {"toolkit-slot": _SLOT, "toolkit-crew": "crew"}
 
+_NAME_SERVER = b"toolkit.network.dns.server"
+
 Traces = Counter[str]
 
 
@@ -161,7 +163,16 @@ def _cgroup(path: Path) -> str:
 
 
 def _described(pid: int, engine_pid: int) -> str:
-    """Return what a process is; the engine's launcher without its number, a new one is as good."""
+    """Return what a process is; those of the engine's own without their number.
+
+    A new launcher is as good as the old one. The name server outlives an engine
+    that is killed, and is then the next one's without being its child.
+    """
+    command = b""
+    with suppress(OSError):
+        command = (_PROC / str(pid) / "cmdline").read_bytes()
+    if _NAME_SERVER in command:
+        return "name server"
     if _children(engine_pid, [pid]):
         return "launcher"
     with suppress(OSError):
@@ -169,9 +180,6 @@ def _described(pid: int, engine_pid: int) -> str:
         if name in _AHEAD_NAMES:
             inner = (_PROC / str(pid) / "status").read_text().rpartition("NSpid:")[2]
             return f"{len(inner.splitlines()[0].split())} deep {_AHEAD_NAMES[name]}"
-    command = b""
-    with suppress(OSError):
-        command = (_PROC / str(pid) / "cmdline").read_bytes()
     shown = command.replace(b"\0", b" ").decode(errors="replace").strip()
     return f"{pid} {shown[:100]}"
 
