@@ -29,7 +29,7 @@ from toolkit.kernel.cgroups import CgroupHost
 from toolkit.runtime.gate import Gate
 from toolkit.runtime.logwriter import LogWriter
 from toolkit.runtime.lxc.container import start_container as start_lxc
-from toolkit.runtime.lxc.crew import Crew
+from toolkit.runtime.lxc.crew import Crew, learn_lxc
 from toolkit.runtime.native.container import start_container, start_exec
 from toolkit.runtime.native.slot import PREFIX, Slot, sweep_slots
 from toolkit.runtime.protocol import (
@@ -98,6 +98,8 @@ class Launcher:
 
     def _expect(self, backend: str) -> None:
         """Make ready for a start that comes soon."""
+        if backend == "lxc":
+            learn_lxc()
         self._wanted[backend] = _NUMBERS[backend]
         if not self._waiting[backend]:
             self._add_waiting(backend)

@@ -55,3 +55,21 @@ def test_lxc_start_is_looked_for_where_the_host_has_its_programs(
     program.touch(mode=0o755)
     monkeypatch.setattr(crew, "_SEARCHED", str(tmp_path))
     assert crew.find_lxc_start() == str(program)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("5.0.2", True), ("10.1.0-devel", True), ("4.0.6", False), ("", False)]
+)
+def test_an_older_lxc_is_not_given_a_pipe(tmp_path: Path, answer: str, *, expected: bool) -> None:
+    program = tmp_path / "lxc-start"
+    program.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo {answer}\n")
+    program.chmod(0o755)
+    assert crew.reads_pipes(str(program)) is expected
+
+
+def test_an_lxc_that_is_not_there_is_learned_of_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(crew, "_SEARCHED", str(tmp_path))
+    crew.learn_lxc()
+    assert not list(tmp_path.iterdir())

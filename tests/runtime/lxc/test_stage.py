@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import threading
+from typing import TYPE_CHECKING, Any
 
 from toolkit.runtime.document import default_mounts
-from toolkit.runtime.lxc.stage import Placed, mount_entries
+from toolkit.runtime.lxc.stage import Placed, copy_configuration, mount_entries
 from toolkit.runtime.native.prepare import read_mount
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def lines(*mounts: dict[str, Any], inside: bool = False) -> list[str]:
@@ -46,3 +51,15 @@ def test_a_mount_point_in_an_empty_filesystem_is_made_by_lxc() -> None:
     assert lines(bind("/t/x", "bind"), inside=True) == [
         "/host/a\\040b t/x none bind,rw,create=dir 0 0"
     ]
+
+
+def test_the_configuration_is_waited_for_and_copied_whole(tmp_path: Path) -> None:
+    """For an LXC that cannot read a pipe; more than a pipe holds at once."""
+    pipe, target = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    text = b"lxc.uts.name = x\n" * 10_000
+    writer = threading.Thread(target=pipe.write_bytes, args=(text,))
+    writer.start()
+    copy_configuration(str(pipe), str(target))
+    writer.join()
+    assert target.read_bytes() == text

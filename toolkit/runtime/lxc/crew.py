@@ -17,7 +17,7 @@ import shutil
 import signal
 import socket
 from contextlib import ExitStack, suppress
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import BackendError
@@ -38,6 +38,7 @@ _SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 _SO_PASSCRED: Final = 16
 _MSG_CMSG_CLOEXEC: Final = 0x40000000
 _MAX_GROUPS: Final = 32
+_READS_PIPES: Final = 5  # tried; what 4 does was not looked at
 _numbers = itertools.count(1)
 
 
@@ -151,6 +152,27 @@ def find_lxc_start() -> str:
     return found
 
 
+@cache
+def reads_pipes(lxc_start: str) -> bool:
+    """Tell whether this LXC reads a configuration to its end: older ones map the file."""
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    with open(read_fd, "rb") as answer:
+        actions = [(os.POSIX_SPAWN_DUP2, write_fd, 1)]
+        pid = os.posix_spawn(lxc_start, [lxc_start, "--version"], {}, file_actions=actions)
+        os.close(write_fd)
+        version = answer.read(64)
+        with suppress(ChildProcessError):  # the launcher lets the kernel reap
+            os.waitpid(pid, 0)
+    major = version.partition(b".")[0]
+    return major.isdigit() and int(major) >= _READS_PIPES
+
+
+def learn_lxc() -> None:
+    """Ask LXC ahead for what each crew would ask for; where it is not, a start says so."""
+    with suppress(BackendError, OSError):
+        reads_pipes(find_lxc_start())
+
+
 def wants_cpuset(document: Document) -> bool:
     """Tell whether a container's group has to stand in the hierarchy of cpuset."""
     cpu = (document["linux"].get("resources") or {}).get("cpu") or {}
@@ -161,8 +183,10 @@ def wants_cpuset(document: Document) -> bool:
 def _execute_lxc(controllers: set[str], undo: ExitStack) -> tuple[socket.socket, int, Child]:
     """Execute LXC on its stage; return our end of the link, the log, and LXC."""
     # Its command socket has no place in a directory: the name is this start's alone.
+    lxc_start = find_lxc_start()
     description = {
-        "lxc_start": find_lxc_start(),
+        "lxc_start": lxc_start,
+        "reads_pipes": reads_pipes(lxc_start),
         "name": f"toolkit-{os.getpid()}-{next(_numbers)}",
     }
     link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -174,7 +198,9 @@ def _execute_lxc(controllers: set[str], undo: ExitStack) -> tuple[socket.socket,
         monitor = Child(namespaces.CLONE_NEWNS, -1, partial(set_stage, controllers), become_lxc)
         started = undo.enter_context(ExitStack())
         started.callback(monitor.discard)
-        monitor.launch(description, [theirs.fileno(), log_fd])
+        monitor.tell(description, [theirs.fileno(), log_fd])
+        if description["reads_pipes"]:
+            monitor.await_program()
     started.pop_all()
     undo.callback(_reap, monitor)
     return link, log_fd, monitor
@@ -208,6 +234,7 @@ def _reap(child: Child) -> None:
     """End a child and wait for it; LXC's monitor leaves the container's init to us."""
     process.signal_pidfd(child.pidfd, signal.SIGKILL)
     os.waitpid(child.pid, 0)
+    child.release()
     os.close(child.pidfd)
 
 

@@ -39,6 +39,7 @@ LOG_NAME: Final = "lxc.log"
 
 _LXC_RUN_DIR: Final = "/run/lxc"
 _CONFIG_PIPE: Final = f"{_LXC_RUN_DIR}/config"
+_CONFIG_COPY: Final = f"{_CONFIG_PIPE}.file"
 _CGROUP_DIR: Final = "/sys/fs/cgroup"
 # What the kernel fills; nobody mounts files or directories of ours below these but LXC.
 _FILLED: Final = frozenset({"proc", "sysfs", "mqueue", "tmpfs"})
@@ -239,12 +240,23 @@ def _cover(path: str, mount_fd: int) -> None:
     os.close(target_fd)
 
 
+def copy_configuration(pipe: str, target: str) -> None:
+    """Wait for the configuration that comes through a pipe, and put it into a file."""
+    with open(pipe, "rb") as source, open(target, "wb") as file:
+        file.write(source.read())
+
+
 def become_lxc(description: Description, fds: list[int]) -> None:
     """Become `lxc-start`, which reads its configuration from a pipe: it waits for one.
 
-    The command stands in the arguments, too: whatever was read, there is nothing else to run.
+    An LXC that cannot read pipes is waited for here instead. The command stands in
+    the arguments, too: whatever was read, there is nothing else to run.
     """
     link_fd, log_fd = fds
+    config = _CONFIG_PIPE
+    if not description["reads_pipes"]:
+        config = _CONFIG_COPY
+        copy_configuration(_CONFIG_PIPE, config)
     null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for fd, number in ((link_fd, 0), (log_fd, 1), (null_fd, 2)):
         os.dup2(fd, number)
@@ -252,7 +264,7 @@ def become_lxc(description: Description, fds: list[int]) -> None:
     process.close_from_on_exec(3)
     arguments = [
         description["lxc_start"], "--foreground", f"--lxcpath={_LXC_RUN_DIR}",
-        f"--name={description['name']}", f"--rcfile={_CONFIG_PIPE}",
+        f"--name={description['name']}", f"--rcfile={config}",
         "--logfile=/proc/self/fd/1", "--logpriority=WARN", "--", INIT_PATH,
     ]  # fmt: skip
     try:

@@ -108,8 +108,14 @@ class Child:
             BackendError: Anything else that failed on the way.
         """
         self._await_report()
+        self.release()
+
+    def release(self) -> None:
+        """Close the connection to the child; a second call does nothing."""
         self._go.close()
-        os.close(self.report_fd)
+        if self.report_fd >= 0:
+            os.close(self.report_fd)
+            self.report_fd = -1
 
     def _await_report(self) -> None:
         poller = select.poll()
@@ -125,8 +131,7 @@ class Child:
         """End the child, if it has not become a program, and reap it."""
         process.signal_pidfd(self.pidfd, signal.SIGKILL)
         os.waitpid(self.pid, 0)
-        self._go.close()
-        os.close(self.report_fd)
+        self.release()
         os.close(self.pidfd)
 
 
