@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import FirewallError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from toolkit.network.firewall import Family, FirewallState
     from toolkit.network.nft import Command
@@ -91,7 +91,8 @@ class FakeFirewall:
         if self.watched is not None:
             self.watched.tell()
 
-    def watch(self) -> FakeWatch:
+    def watch(self, also_ours: Callable[[], frozenset[int]] = frozenset) -> FakeWatch:
+        del also_ours
         self.watched = FakeWatch()
         return self.watched
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import threading
 from typing import TYPE_CHECKING, Any
 
 from toolkit.network import firewall_watch as module
@@ -51,3 +52,16 @@ def test_a_transaction_of_another_process_is_told(monkeypatch: pytest.MonkeyPatc
 
 def test_lost_messages_may_have_been_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed(monkeypatch, OSError(errno.ENOBUFS, "lost"))
+
+
+def test_a_thread_of_ours_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel names the thread, not the process."""
+    told: list[bool] = []
+
+    def write_in_a_thread() -> None:
+        told.append(changed(monkeypatch, transaction_of(threading.get_native_id())))
+
+    thread = threading.Thread(target=write_in_a_thread)
+    thread.start()
+    thread.join()
+    assert told == [False]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.network.firewall_watch import RulesWatch
 
 SETTLE_SECONDS: Final = 0.1
+REST_SECONDS: Final = 1.0  # between two comparisons: others may change rules all the time
 _log = logging.getLogger(__name__)
 
 
@@ -29,6 +30,7 @@ class NetworkWatch:
         self._context = context
         self._watch: RulesWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._last = -REST_SECONDS
 
     def begin_with_first_use(self) -> None:
         """Begin when the engine touches the host's network for the first time."""
@@ -46,7 +48,7 @@ class NetworkWatch:
 
     def _begin(self) -> None:
         try:
-            self._watch = self._context.attachments.host.kit.firewall.watch()
+            self._watch = self._context.attachments.host.watch()
         except (OSError, ToolkitError) as error:
             _log.warning("changes of the firewall cannot be watched: %s", error)
             return
@@ -55,10 +57,12 @@ class NetworkWatch:
     def _on_news(self) -> None:
         if self._watch is not None and self._watch.changed_by_others() and self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(SETTLE_SECONDS, self._begin_repair)
+            soonest = max(loop.time() + SETTLE_SECONDS, self._last + REST_SECONDS)
+            self._timer = loop.call_at(soonest, self._begin_repair)
 
     def _begin_repair(self) -> None:
         self._timer = None
+        self._last = asyncio.get_running_loop().time()
         self._context.spawn(self._repair())
 
     async def _repair(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
     from toolkit.network.firewall_watch import RulesWatch
@@ -185,8 +186,11 @@ class Firewall(Protocol):
     def flush(self) -> None:
         """Remove everything of this instance, and nothing else."""
 
-    def watch(self) -> RulesWatch:
-        """Return what tells that somebody else has changed rules."""
+    def watch(self, also_ours: Callable[[], frozenset[int]] = frozenset) -> RulesWatch:
+        """Return what tells that somebody else has changed rules.
+
+        *also_ours* returns further processes whose changes are no news.
+        """
 
 
 def _check_port(port: int) -> None:

@@ -30,6 +30,8 @@ from toolkit.network.firewall_text import (
 from toolkit.network.firewall_watch import RulesWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toolkit.network.firewall import Family, PublishedPort
     from toolkit.network.firewall_text import ChainName
     from toolkit.network.iptables import IptablesRunner
@@ -62,9 +64,9 @@ class IptablesFirewall(ChangedByFamily[str]):
                 self._runner.restore(family, text)
         self._used.clear()
 
-    def watch(self) -> RulesWatch:
+    def watch(self, also_ours: Callable[[], frozenset[int]] = frozenset) -> RulesWatch:
         """Return what tells that somebody else has changed rules."""
-        return RulesWatch(lambda: self._runner.writer_pids)
+        return RulesWatch(lambda: self._runner.writer_pids | also_ours())
 
     def _wants(self, family: Family, state: FirewallState) -> bool:
         return bool(rules(self._chains, state, family))

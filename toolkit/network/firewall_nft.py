@@ -24,7 +24,7 @@ from toolkit.network.firewall_watch import RulesWatch
 from toolkit.network.nft import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from toolkit.network.firewall import Family, LinkedPort, PublishedPort
     from toolkit.network.nft import NftRunner
@@ -67,9 +67,9 @@ class NftFirewall(ChangedByFamily[list[Command]]):
             self._runner.run([{"add": table}, {"delete": table}])
         self._used.clear()
 
-    def watch(self) -> RulesWatch:
+    def watch(self, also_ours: Callable[[], frozenset[int]] = frozenset) -> RulesWatch:
         """Return what tells that somebody else has changed rules."""
-        return RulesWatch(lambda: self._runner.writer_pids)
+        return RulesWatch(lambda: self._runner.writer_pids | also_ours())
 
     def _wants(self, family: Family, state: FirewallState) -> bool:
         return bool(state.networks_of(family) or state.ports_of(family))

@@ -9,6 +9,7 @@ nothing: there the comparison at each change and `doctor --repair` remain.
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.network.netlink import NETLINK_NETFILTER, NetlinkSocket, attributes
@@ -21,6 +22,9 @@ _NFNL_SUBSYS_NFTABLES: Final = 10
 _NFT_MSG_NEWGEN: Final = _NFNL_SUBSYS_NFTABLES << 8 | 15
 _NFTA_GEN_PROC_PID: Final = 2
 _HEAD_BYTES: Final = 4
+
+
+_THREADS: Final = Path("/proc/self/task")
 
 
 class RulesWatch:
@@ -60,7 +64,7 @@ class RulesWatch:
             try:
                 messages = self._netlink.receive()
             except BlockingIOError:
-                return bool(writers - self._own_pids())
+                return any(not _is_own_thread(pid) for pid in writers - self._own_pids())
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -70,3 +74,8 @@ class RulesWatch:
                 if kind == _NFT_MSG_NEWGEN:
                     pid = attributes(body, _HEAD_BYTES).get(_NFTA_GEN_PROC_PID, b"")
                     writers.add(int.from_bytes(pid, "big"))
+
+
+def _is_own_thread(pid: int) -> bool:
+    """Tell whether a change came from this process: the kernel names the thread that made it."""
+    return pid > 0 and (_THREADS / str(pid)).exists()

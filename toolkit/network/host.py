@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from toolkit.network.bridge import Seat, SeatRequest
     from toolkit.network.firewall import Firewall
+    from toolkit.network.firewall_watch import RulesWatch
     from toolkit.network.spoof_guard import SpoofGuard
 
 CHOOSING_LOCK: Final = Path("/run/lock/toolkit-subnets.lock")
@@ -102,13 +103,18 @@ def open_network_of(pid: int, start_ticks: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class HostKit:
-    """What changes the host's network, in the network namespace that it was made in."""
+    """What changes the host's network, in the network namespace that it was made in.
+
+    Attributes:
+        guards_pids: The processes by which the guard writes.
+    """
 
     stack: NetworkStack
     guard: SpoofGuard
     firewall: Firewall
     forwarding: Forwarding = field(default_factory=Forwarding)
     flows: ConnectionTable | None = None
+    guards_pids: Callable[[], frozenset[int]] = frozenset
     lock_path: Path = CHOOSING_LOCK
     connect: Callable[..., Endpoint] = Endpoint.connect
     open_namespace: Callable[[int, int], int] = open_network_of
@@ -133,6 +139,7 @@ def real_kit(instance: str, *, with_iptables: bool = True) -> HostKit:
         guard=NoGuard() if nft is None else LockedGuard(NftGuard(instance, nft)),
         firewall=firewall,
         flows=ConnectionTable(),
+        guards_pids=(lambda: nft.writer_pids) if nft is not None else frozenset,
     )
 
 
@@ -307,6 +314,10 @@ class HostNetworks:
         for link in found:
             stack.delete_link(link.name)
         return [link.name for link in found]
+
+    def watch(self) -> RulesWatch:
+        """Return what tells that somebody else has changed rules."""
+        return self.kit.firewall.watch(self.kit.guards_pids)
 
     def repair(self) -> list[str]:
         """Mend bridges, loose ports and the guard; return what was wrong, a line each."""
