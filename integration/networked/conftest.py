@@ -9,6 +9,7 @@ engine speaks netlink with.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,6 +39,7 @@ HOST: Final = "10.99.0.1"
 NEIGHBOUR: Final = "10.99.0.2"
 SUBNETS: Final = "172.16.0.0/12"
 PATIENCE_SECONDS: Final = 1.0
+_COUNTERS: Final = re.compile(r" \[\d+:\d+\]$")
 ECHO: Final = ("nc", "-ll", "-p", "80", "-e", "cat")
 
 
@@ -90,8 +92,10 @@ class Place:
             }
 
     def rules(self) -> str:
-        """Return every rule of both families."""
-        return "".join(self.run(f"{kind}-save") for kind in ("iptables", "ip6tables"))
+        """Return every rule of both families, without counters and the time of asking."""
+        saved = "".join(self.run(f"{kind}-save") for kind in ("iptables", "ip6tables"))
+        lines = (_COUNTERS.sub("", line) for line in saved.splitlines() if line[:1] != "#")
+        return "".join(f"{line}\n" for line in lines)
 
     def ask(self, address: str, port: int, text: bytes = b"hello\n") -> bytes:
         """Connect, send, and return what comes back; empty when there is no connection."""
