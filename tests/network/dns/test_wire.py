@@ -76,6 +76,33 @@ def test_the_turn_of_an_alias_is_kept_on_the_wire() -> None:
     assert sorted(firsts) == list(range(1, 9))
 
 
+@pytest.mark.parametrize(("kind", "limit"), [("A", 512), ("AAAA", 512), ("A", 1232), ("ANY", 512)])
+def test_a_long_answer_has_what_fits_and_says_so(kind: str, limit: int) -> None:
+    """Clients that never ask by TCP find somebody; the others find all."""
+    table = NameTable()
+    for number in range(1, 101):
+        addresses = ip_address(f"172.18.0.{number}"), ip_address(f"fd00::{number}")
+        table.publish("n", "back", NameRecord(str(number), ("pool",), addresses))
+    table.seat("2", ["n"])
+    options = {"use_edns": 0, "payload": limit} if limit > 512 else {}
+    asked = question("pool", kind, **options)
+    whole = answer_locally(asked, table, "2")
+    assert whole is not None
+    assert wire.fitted(asked, whole, over_tcp=True) == whole
+    raw = wire.fitted(asked, whole, over_tcp=False)
+    assert len(raw) <= limit
+    answer = dns.message.from_wire(raw)
+    assert answer.flags & dns.flags.TC
+    shown = [str(record) for rrset in answer.answer for record in rrset]
+    first = [str(record) for rrset in dns.message.from_wire(whole).answer for record in rrset]
+    if kind == "ANY":
+        assert shown == []
+        return
+    assert shown == first[: len(shown)]
+    per_record = 16 if kind == "A" else 28
+    assert limit - len(raw) < per_record
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("example.com", "A"), ("9.0.18.172.in-addr.arpa", "PTR"), (".", "NS")]
 )

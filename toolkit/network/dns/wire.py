@@ -31,6 +31,9 @@ HEADER_BYTES: Final = 12
 LARGEST_QUERY_BYTES: Final = 4096
 SMALLEST_LIMIT_BYTES: Final = 512
 _LARGEST_LIMIT_BYTES: Final = 4096
+_LARGEST_ANSWER_BYTES: Final = 65535
+# A record of an answer whose name stands in the question: two bytes for the name, ten, the address.
+_RECORD_BYTES: Final = {dns.rdatatype.A: 16, dns.rdatatype.AAAA: 28}
 _ID: Final = struct.Struct("!H")
 _FLAGS: Final = struct.Struct("!HH")
 _QR: Final = 0x8000
@@ -178,12 +181,29 @@ def _answer(question: Question, rrsets: list[dns.rrset.RRset]) -> bytes:
     response = dns.message.make_response(question.message, recursion_available=True)
     response.flags |= dns.flags.AA
     response.answer.extend(rrsets)
-    return response.to_wire(max_size=65535, want_shuffle=False)  # the table gives the turn
+    return response.to_wire(
+        max_size=_LARGEST_ANSWER_BYTES, want_shuffle=False
+    )  # the table gives the turn
 
 
 def fitted(question: Question, raw: bytes, *, over_tcp: bool) -> bytes:
-    """Return an answer of ours, or what stands for it if it is too long for the client."""
-    return raw if over_tcp or len(raw) <= question.limit_bytes else truncated(question)
+    """Return an answer of ours; of one that is too long for the client, what it takes.
+
+    That says that there is more by TCP. Some clients never ask by TCP (musl before 1.2.4).
+    """
+    excess = len(raw) - question.limit_bytes
+    if over_tcp or excess <= 0:
+        return raw
+    answer = dns.message.from_wire(raw)
+    if len(answer.answer) != 1:
+        return truncated(question)
+    [rrset] = answer.answer
+    records = list(rrset)
+    kept = len(records) - -(-excess // _RECORD_BYTES.get(rrset.rdtype, excess))
+    answer.answer = [dns.rrset.from_rdata_list(rrset.name, rrset.ttl, records[: max(kept, 1)])]
+    answer.flags |= dns.flags.TC
+    fits = answer.to_wire(max_size=_LARGEST_ANSWER_BYTES, want_shuffle=False)
+    return fits if len(fits) <= question.limit_bytes else truncated(question)
 
 
 def _bare_answer(raw: bytes, code: int) -> bytes:
