@@ -181,9 +181,8 @@ def _answer(question: Question, rrsets: list[dns.rrset.RRset]) -> bytes:
     response = dns.message.make_response(question.message, recursion_available=True)
     response.flags |= dns.flags.AA
     response.answer.extend(rrsets)
-    return response.to_wire(
-        max_size=_LARGEST_ANSWER_BYTES, want_shuffle=False
-    )  # the table gives the turn
+    # Not shuffled: whose turn it is, the table says.
+    return response.to_wire(max_size=_LARGEST_ANSWER_BYTES, want_shuffle=False)
 
 
 def fitted(question: Question, raw: bytes, *, over_tcp: bool) -> bytes:
@@ -194,7 +193,7 @@ def fitted(question: Question, raw: bytes, *, over_tcp: bool) -> bytes:
     excess = len(raw) - question.limit_bytes
     if over_tcp or excess <= 0:
         return raw
-    answer = dns.message.from_wire(raw)
+    answer = dns.message.from_wire(raw, ignore_trailing=True)
     if len(answer.answer) != 1:
         return truncated(question)
     [rrset] = answer.answer
