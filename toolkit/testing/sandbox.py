@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -70,12 +70,16 @@ class Sandbox(ContainerEngine):
         )
 
     def close(self) -> None:
-        """Drop it: session, engine, data."""
-        pidfd = os.pidfd_open(self.pid) if self.pid else -1
+        """Drop it: session, engine, data. A second call does nothing."""
+        pid, self.pid = self.pid, 0
+        pidfd = -1
+        with suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(pid) if pid else -1
         super().close()
         if pidfd >= 0:
             _end(pidfd)
-        _remove_data(self.instance)
+        if pid:
+            _remove_data(self.instance)
 
 
 def _data_dir(instance: str) -> Path:
