@@ -31,6 +31,7 @@ from toolkit.storage.names import (
     mark_of,
     printable,
 )
+from toolkit.storage.replacing import check_kind, is_linkable
 from toolkit.storage.tarreader import TarReader
 from toolkit.storage.trees import remove_entry
 
@@ -210,7 +211,7 @@ class _TreeWriter:
                 printable(member.name), f"it needs more than the {self._most_members} files allowed"
             )
         if self.keeps_kinds:
-            _check_kind(member, parent_fd, name)
+            check_kind(member, parent_fd, name)
         if mark is Mark.PLAIN:
             self._make(member, parent_fd, path, name)
         elif self._whiteouts is Whiteouts.KEEP:
@@ -298,7 +299,7 @@ class _TreeWriter:
         target_parent, _, target_name = target.rpartition(b"/")
         target_fd = open_in_root(self._root_fd, target_parent or b"/", os.O_PATH | os.O_DIRECTORY)
         try:
-            if not _is_linkable(target_fd, target_name):
+            if not is_linkable(target_fd, target_name):
                 raise UnsafeArchiveError(printable(member.name), "it is a hard link to no file")
             self._replace(
                 parent_fd,
@@ -381,26 +382,6 @@ class _TreeWriter:
             finally:
                 os.close(dir_fd)
         self._times.clear()
-
-
-def _check_kind(member: Member, parent_fd: int, name: bytes) -> None:
-    try:
-        existing = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    is_directory = stat.S_ISDIR(existing.st_mode)
-    if is_directory and member.kind != tarformat.DIRECTORY:
-        raise UnsafeArchiveError(printable(member.name), "it would replace a directory")
-    if not is_directory and member.kind == tarformat.DIRECTORY:
-        raise UnsafeArchiveError(printable(member.name), "a directory would replace what is none")
-
-
-def _is_linkable(dir_fd: int, name: bytes) -> bool:
-    try:
-        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return not stat.S_ISDIR(status.st_mode) and not is_whiteout(status)
 
 
 def _fault(member: Member, number: int) -> Exception:
