@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -64,3 +65,13 @@ def test_importing_the_plugin_takes_less_than_20_ms() -> None:
     )
     times = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]
     assert min(times) < 0.020
+
+
+def test_no_exported_name_is_hidden_by_a_module() -> None:
+    """A module of that name, once imported, would take the name's place in the package."""
+    import toolkit.testing  # noqa: PLC0415 - the package itself is looked at
+
+    modules = {found.name for found in pkgutil.iter_modules(toolkit.testing.__path__)}
+    assert not modules & set(toolkit.testing.__all__)
+    for name in toolkit.testing.__all__:
+        assert callable(getattr(toolkit.testing, name))

@@ -103,7 +103,7 @@ def listening(port: int | str) -> Condition:
     Nothing connects to the program. On a network it has to listen where it is
     reached, not on 127.0.0.1 alone.
     """
-    from toolkit.testing.listening import watch_listening  # noqa: PLC0415  # with its fallback
+    from toolkit.testing.ports import watch_listening  # noqa: PLC0415  # with its fallback
 
     return Condition(
         f"listening({port!r})",
@@ -128,7 +128,7 @@ def http(
         port: A port of ``ports=``; the first of them without one.
         tls: Ask over HTTPS; the certificate is not checked.
     """
-    from toolkit.testing.listening import HttpWatch  # noqa: PLC0415  # what it needs, only then
+    from toolkit.testing.ports import HttpWatch  # noqa: PLC0415  # what it needs, only then
 
     more = "" if port is None else f", port={port!r}"
     return Condition(
