@@ -51,8 +51,8 @@ class ExecResult(NamedTuple):
         return self.stdout + self.stderr
 
 
-class CommandFailedError(ToolkitError):
-    """A program that had to succeed in a container did not.
+class CommandFailedError(ToolkitError, AssertionError):
+    """A program that had to succeed in a container did not; to a wait that means "not yet".
 
     Attributes:
         result: How it ended.

@@ -162,8 +162,8 @@ def any_of(*conditions: Ready) -> Condition:
 def as_condition(ready: Ready) -> Condition:
     """Return a condition; a callable is asked again and again until it says something true.
 
-    An AssertionError or OSError of it means "not yet" (no connection is an
-    OSError); any other exception ends the wait.
+    An AssertionError or OSError of it means "not yet" (no connection is an OSError,
+    a failed ``exec(check=True)`` an AssertionError); any other exception ends the wait.
 
     Raises:
         InvalidRequestError: It is neither.
