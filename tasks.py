@@ -174,10 +174,7 @@ def destroy(_c: Context, boxes: bool = False, instance: str = "") -> None:
         _machines(instance).destroy(boxes=boxes)
 
 
-@task(
-    help={"command": "what to run there (default: a shell)", "machine": _MACHINE},
-    positional=["command"],
-)
+@task(help={"command": "what to run there (default: a shell)", "machine": _MACHINE})
 def ssh(_c: Context, command: str = "", machine: str = "") -> None:
     """Log in to a machine, or run a command there; its exit code is ours."""
     with _told():
@@ -215,7 +212,7 @@ def logs(_c: Context, follow: bool = False, lines: int = 100, machine: str = "")
 
 @task(
     help={"action": "save, restore, delete or list", "name": "of the snapshot"},
-    positional=["action", "name"],
+    positional=["action"],
 )
 def snapshot(_c: Context, action: str, name: str = "clean") -> None:
     """Keep the machines' state under a name, or go back to it."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from invoke.collection import Collection
@@ -13,12 +13,16 @@ from invoke.runners import Result
 
 import tasks
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TASKS = Collection.from_module(tasks)
 NAMES = sorted(TASKS.task_names)
 
 
 def test_the_promised_tasks_are_there() -> None:
-    promised = {"up", "down", "status", "test", "lint", "types", "bench", "doctor"}
+    promised = {"up", "down", "status", "test", "lint", "types", "bench", "doctor", "box", "halt"}
+    promised |= {"resume", "destroy", "ssh", "sync", "logs", "snapshot", "ports", "provision"}
     assert promised <= set(NAMES)
 
 
@@ -68,3 +72,18 @@ def test_lint_runs_every_linter_even_when_the_first_complains() -> None:
     context = ExitsWith(1, 0, 0)
     assert exit_code_of(tasks.lint, context) == 1
     assert context.count_runs() == 3
+
+
+def test_named_trees_are_all_that_runs() -> None:
+    context = ExitsWith(0)
+    assert exit_code_of(tasks.test, context, trees="integration/kernel") == 0
+    assert context.count_runs() == 1
+
+
+def test_tests_on_machines_without_any_say_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("toolkit.vm.settings.is_root", lambda: False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(Exit, match=r"has no machine(.|\n)*invoke up"):
+        tasks.test.body(ExitsWith(0), machine=True)
