@@ -88,28 +88,10 @@ def test_without_one_it_is_started_with_its_log_daemon_first(
     monkeypatch.setattr("toolkit.vm.libvirt_daemon.shutil.which", lambda name: f"/sbin/{name}")
     monkeypatch.setattr("toolkit.vm.libvirt_daemon.os.geteuid", lambda: 0)
     monkeypatch.setattr(libvirt_daemon, "_running", lambda _: None)
-    monkeypatch.setattr(libvirt_daemon, "is_emulated", lambda: False)
     daemon.ensure("tku", pool_dir=tmp_path / "disks")
     programs = [command.split()[0] for command in libvirt.ran]
     assert programs[:3] == ["virtlogd", "libvirtd", "version"]
     assert 'auth_unix_rw = "none"' in (daemon.directory / "libvirtd.conf").read_text()
-
-
-def test_a_kvm_that_cannot_work_is_hidden_from_it(
-    daemon: LibvirtDaemon,
-    libvirt: FakeLibvirt,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "kvm").touch()
-    monkeypatch.setattr(libvirt_daemon, "KVM", tmp_path / "kvm")
-    monkeypatch.setattr(libvirt_daemon, "is_emulated", lambda: True)
-    monkeypatch.setattr("toolkit.vm.libvirt_daemon.shutil.which", lambda name: f"/sbin/{name}")
-    monkeypatch.setattr("toolkit.vm.libvirt_daemon.os.geteuid", lambda: 0)
-    daemon.ensure("tku", pool_dir=tmp_path / "disks")
-    started = next(command for command in libvirt.ran if "libvirtd --daemon" in command)
-    assert started.startswith("unshare --mount sh -c mount --bind")
-    assert f"{daemon.directory}/no-kvm {tmp_path}/kvm libvirtd" in started
 
 
 def test_an_ordinary_user_is_told_to_start_it(

@@ -72,11 +72,11 @@ def test_roots_vagrant_home_is_not_below_roots_home(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_boxs_own_flavour_needs_no_kernel_option() -> None:
-    assert kernel_options("") == ""
+    assert kernel_options("") == "apparmor=0"
 
 
 def test_an_emulated_processor_needs_no_guards() -> None:
-    assert kernel_options("v2", is_emulated=True).endswith("=1 mitigations=off no5lvl")
+    assert kernel_options("v2", is_emulated=True).endswith("=1 apparmor=0 mitigations=off no5lvl")
 
 
 @pytest.mark.parametrize(

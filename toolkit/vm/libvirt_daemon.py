@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 from toolkit.errors import MachineError
 from toolkit.vm import commands
 from toolkit.vm.process import ProcessIdentity
-from toolkit.vm.vagrant import is_emulated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,6 @@ SYSTEM_URI: Final = "qemu:///system"
 POOL: Final = "container-toolkit"
 _VIRSH: Final = ("virsh", "--connect", SYSTEM_URI)
 _NETWORK: Final = "vagrant-libvirt"  # the plugin makes it
-KVM: Final = Path("/dev/kvm")
 _START_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 20.0
 # root alone reaches the sockets: they are 0700, so nobody has to prove more
@@ -116,22 +114,9 @@ class LibvirtDaemon:
             self.run(["virtlogd", "--daemon", "--pid-file", pid_files["virtlogd"]])
         libvirtd = ["libvirtd", "--daemon", "--pid-file", pid_files["libvirtd"]]
         command = [*libvirtd, "--config", str(configuration)]
-        self.run(self._without_kvm(command) if is_emulated() else command)
+        self.run(command)
         # it looks at every emulator first
         self.run([*_VIRSH, "version"], timeout_seconds=_START_SECONDS)
-
-    def _without_kvm(self, command: list[str]) -> list[str]:
-        """Hide a ``/dev/kvm`` that cannot work from libvirtd.
-
-        While it sees one, it takes what it learned of the emulators for outdated, and asks
-        them again, for most of a minute, whenever a machine is defined.
-        """
-        if not KVM.exists():
-            return command
-        closed = self.directory / "no-kvm"
-        closed.touch(mode=0o600)
-        script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-        return ["unshare", "--mount", "sh", "-c", script, "sh", str(closed), str(KVM), *command]
 
     def _open_pool(self, directory: Path) -> None:
         """Make the place for disks known; it lasts as long as the daemon, the disks longer."""

@@ -118,7 +118,10 @@ class Vagrant:
 
 
 def kernel_options(cgroups: str, *, is_emulated: bool = False) -> str:
-    """Return what the kernel's command line says beside how to start.
+    """Return what the local box's kernel is told beside how to start.
+
+    The box has none of AppArmor's profiles, and LXC starts nothing where the kernel
+    has AppArmor and not LXC's profile.
 
     Args:
         cgroups: Flavour of control groups; empty: the box's own.
@@ -129,7 +132,8 @@ def kernel_options(cgroups: str, *, is_emulated: bool = False) -> str:
         "v1": "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
         "v2": "systemd.unified_cgroup_hierarchy=1",
     }[cgroups]
-    return f"{flavour} mitigations=off no5lvl".strip() if is_emulated else flavour
+    spared = "mitigations=off no5lvl" if is_emulated else ""
+    return " ".join(part for part in (flavour, "apparmor=0", spared) if part)
 
 
 def is_emulated(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
