@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from toolkit.client.errors import StreamError
 from toolkit.client.frames import Chunk, FrameDecoder
+from toolkit.client.pending import PendingAnswer
 from toolkit.client.query import QueryValue, quote
 
 if TYPE_CHECKING:
@@ -38,20 +39,8 @@ class Exit(NamedTuple):
     error: str
 
 
-class PendingExit:
+class PendingExit(PendingAnswer):
     """A wait that the engine has taken up; it answers when the program has ended."""
-
-    def __init__(self, answer: Response) -> None:
-        self._answer = answer
-
-    def fileno(self) -> int:
-        """Return what is readable when the program has ended, for `select`."""
-        return self._answer.fileno()
-
-    @property
-    def has_data(self) -> bool:
-        """Whether it is there already, where `select` does not see it."""
-        return self._answer.has_data
 
     def result(self) -> Exit:
         """Wait for the end.
@@ -62,10 +51,6 @@ class PendingExit:
         document = self._answer.json() or {}
         error = (document.get("Error") or {}).get("Message", "")
         return Exit(int(document.get("StatusCode", 0)), error)
-
-    def close(self) -> None:
-        """Stop waiting."""
-        self._answer.close()
 
 
 # Named here: in the class, `list` is the method.

@@ -10,10 +10,11 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from toolkit.client.errors import ApiError, ConnectionLostError, StreamError
+from toolkit.client.pending import PendingAnswer
 from toolkit.client.query import quote
 
 if TYPE_CHECKING:
-    from toolkit.client.client import Client, Response
+    from toolkit.client.client import Client
     from toolkit.client.jsonstream import Document
     from toolkit.client.query import Query
     from toolkit.client.wire import HijackedConnection
@@ -29,20 +30,8 @@ class Heard(NamedTuple):
     reason: str
 
 
-class PendingListener:
+class PendingListener(PendingAnswer):
     """A wait that the engine has taken up; it answers when somebody listens, or will not."""
-
-    def __init__(self, answer: Response) -> None:
-        self._answer = answer
-
-    def fileno(self) -> int:
-        """Return what is readable when the answer is there, for `select`."""
-        return self._answer.fileno()
-
-    @property
-    def has_data(self) -> bool:
-        """Whether it is there already, where `select` does not see it."""
-        return self._answer.has_data
 
     def result(self) -> Heard:
         """Wait for the answer.
@@ -56,10 +45,6 @@ class PendingListener:
             float(document.get("Seconds", 0)),
             str(document.get("Reason", "")),
         )
-
-    def close(self) -> None:
-        """Stop waiting."""
-        self._answer.close()
 
 
 class Lines:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolkit.client import ApiError, StreamError
 from toolkit.client.frames import STDERR, STDOUT, FrameDecoder
+from toolkit.client.pending import PendingAnswer
 from toolkit.errors import InvalidRequestError, NotReadyError, ToolkitError
 from toolkit.testing.readiness import is_readable, wait_ready
 from toolkit.testing.spec import DEFAULT_WAIT_SECONDS, Command, port_key, words
@@ -17,7 +18,6 @@ from toolkit.testing.spec import DEFAULT_WAIT_SECONDS, Command, port_key, words
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from toolkit.client.client import Response
     from toolkit.client.containers import PendingExit
     from toolkit.client.wire import HijackedConnection
     from toolkit.testing.engine import ContainerEngine
@@ -342,28 +342,12 @@ class FollowedOutput:
         self._attached.close()
 
 
-class FollowedEvents:
+class FollowedEvents(PendingAnswer):
     """Events as they come; readable when there is one."""
-
-    def __init__(self, answer: Response) -> None:
-        self._answer = answer
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._answer.fileno()
-
-    @property
-    def has_data(self) -> bool:
-        """Whether one has come already."""
-        return self._answer.has_data
 
     def read(self) -> bool:
         """Take what has come: it says no more than that something did. False at the end."""
         return self._answer.discard()
-
-    def close(self) -> None:
-        """Stop following."""
-        self._answer.close()
 
 
 def _readable_within(pending: PendingExit, seconds: float) -> bool:
