@@ -242,9 +242,10 @@ def test_a_server_that_was_lost_is_replaced_and_told_everything(world: World) ->
         web = await started(engine, "web", host=LAN)
         names = world.host.names
         names.die()
-        await eventually(lambda: names.started == 2 and len(names.resolvers) == 2)
+        everybody = {db.record.id, web.record.id}
+        await eventually(lambda: names.started == 2 and names.watched == everybody)
+        assert set(names.resolvers) == everybody
         assert names.ask(web.record.id, "db") == [address(db)]
-        assert names.watched == {db.record.id, web.record.id}
         names.die()
         other = await started(engine, "other", host=LAN)  # before anybody has noticed
         assert names.ask(other.record.id, "db") == [address(db)]

@@ -177,6 +177,23 @@ def test_a_pull_that_failed_is_resumed_by_the_next(registry: FakeRegistry, shelf
     assert shelf.downloads == []
 
 
+@pytest.mark.parametrize("tag", ["1", "2"])
+def test_what_is_left_of_layers_that_are_here_is_removed(
+    registry: FakeRegistry, shelf: Shelf, tag: str
+) -> None:
+    """A pull that was killed between its last layer and its end leaves their blobs whole."""
+    below = layer("a")
+    registry.add_image("b", "1", [below])
+    registry.add_image("b", "2", [below, layer("b")])
+    shelf.pull(f"{registry.host}/b:1")
+    left = shelf.data_dir / "downloads" / f"{digest_of(below)[7:]}.{len(below)}"
+    left.write_bytes(below)
+
+    shelf.pull(f"{registry.host}/b:{tag}")
+
+    assert shelf.downloads == []
+
+
 def test_what_is_left_and_bad_is_fetched_again(registry: FakeRegistry, shelf: Shelf) -> None:
     """S-54: nothing on disk is believed."""
     big = big_layer("a")

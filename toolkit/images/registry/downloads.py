@@ -287,6 +287,10 @@ class GrowingFile:
         return chunk
 
 
+def _file_name(digest: str, size: int) -> str:
+    return f"{digest.removeprefix('sha256:')}.{size}"
+
+
 class Downloads:
     """All blobs on their way to one instance. Safe to use from several threads."""
 
@@ -309,8 +313,7 @@ class Downloads:
             if active is not None and active.error is None:
                 active.users += 1
                 return active, False
-            name = f"{descriptor.digest.removeprefix('sha256:')}.{descriptor.size}"
-            download = Download(self._dir / name, descriptor)
+            download = Download(self._dir / _file_name(*key), descriptor)
             self._active[key] = download
             return download, True
 
@@ -325,12 +328,19 @@ class Downloads:
             if not keep:
                 download.discard()
 
+    def drop(self, descriptor: Descriptor) -> None:
+        """Remove what an earlier process left of a blob, unless somebody downloads it now."""
+        key = (descriptor.digest, descriptor.size)
+        with self._lock:
+            if key not in self._active:
+                (self._dir / _file_name(*key)).unlink(missing_ok=True)
+
     def sweep(self, kept_seconds: float = _KEPT_SECONDS) -> list[str]:
         """Remove what no pull came back for in time; return the names."""
         oldest = time.time() - kept_seconds
         removed = []
         with self._lock:
-            busy = {f"{digest.removeprefix('sha256:')}.{size}" for digest, size in self._active}
+            busy = {_file_name(digest, size) for digest, size in self._active}
             for path in sorted(self._dir.iterdir()):
                 if path.name not in busy and path.stat().st_mtime < oldest:
                     path.unlink(missing_ok=True)

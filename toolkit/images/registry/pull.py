@@ -136,6 +136,7 @@ class Pull:
             manifest = self._manifest_of(remote, platform)
             present = self._present(manifest)
             if present is not None:
+                self._drop_leftovers(manifest)
                 return self._register(present, reference, remote.digest)
             content = self._small_blob(manifest.config, MOST_DOCUMENT_BYTES)
             image = checked_image(content, len(manifest.layers))
@@ -150,6 +151,7 @@ class Pull:
             self._shelves.images.release_layers()
             raise
         self._settle()
+        self._drop_leftovers(manifest)
         self._note_blobs(manifest, image, reference)
         return created
 
@@ -167,6 +169,11 @@ class Pull:
             return self._shelves.images.document(ImageId(manifest.config.digest))
         except ImageNotFoundError:
             return None
+
+    def _drop_leftovers(self, manifest: Manifest) -> None:
+        """Remove the blobs that a killed pull left whole: their layers are here."""
+        for descriptor in manifest.layers:
+            self._shelves.downloads.drop(descriptor)
 
     def _small_blob(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
         if descriptor.size > limit_bytes:
