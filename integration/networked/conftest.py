@@ -141,14 +141,14 @@ class World:
     def instance(self) -> Instance:
         return self.engine.instance
 
-    def start_engine(self, **environ: str) -> None:
-        """Start the engine, with what is set for it."""
+    def start_engine(self, *flags: str, **environ: str) -> None:
+        """Start the engine, with what is set for it by flags and by the environment."""
         settings = [f"{name}={value}" for name, value in environ.items()]
         program = (sys.executable, "-m", "toolkit.cli.main")
         command = ("nsenter", f"--net={self.host.path}", "env", *settings, *program)
         process = EngineProcess(self.instance)
         name = self.instance.name
-        self.engine.pid = process.start((*command, "engine", "--instance", name)).pid
+        self.engine.pid = process.start((*command, "engine", "--instance", name, *flags)).pid
 
     def stop_engine(self) -> None:
         """End the engine in good order."""
@@ -249,7 +249,7 @@ def world_of_worker(worker_id: str) -> Iterator[World]:
 
 
 @contextmanager
-def opened_world(suffix: str, **environ: str) -> Iterator[World]:
+def opened_world(suffix: str, *flags: str, **environ: str) -> Iterator[World]:
     """Give a host with an engine, started with settings of its own, that has busybox."""
     name = f"{os.environ.get('TOOLKIT_TEST_PREFIX', 'tkt')}{suffix}"
     host, neighbour = Place(f"{name}-host"), Place(f"{name}-lan")
@@ -260,7 +260,7 @@ def opened_world(suffix: str, **environ: str) -> Iterator[World]:
         for place in (host, neighbour):
             place.make()
         _join(host, neighbour)
-        world.start_engine(**environ)
+        world.start_engine(*flags, **environ)
         bootstrap_image(world.engine.client, "busybox")
         yield world
     finally:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from integration.network.conftest import comes_true
 from integration.networked.conftest import ECHO, HOST, ask_here, opened_world
@@ -50,16 +53,23 @@ def check_reach(world: World, public: str, private: str) -> None:
         assert world.do_inside(container, partial(ask_here, gateway, 8080)) == ANSWER
 
 
-def test_the_default_bridges_address_range_and_manners(worker_id: str) -> None:
-    """--bip, --fixed-cidr, --icc=false, --ip, --mtu."""
-    settings = {
-        "TOOLKIT_BIP": "172.20.5.1/24",
-        "TOOLKIT_FIXED_CIDR": "172.20.5.128/25",
-        "TOOLKIT_ICC": "false",
-        "TOOLKIT_IP": "127.0.0.1",
-        "TOOLKIT_MTU": "1400",
-    }
-    with opened_world(f"s{worker_id[-3:]}", **settings) as world:
+SETTINGS = {
+    "TOOLKIT_BIP": "172.20.5.1/24",
+    "TOOLKIT_FIXED_CIDR": "172.20.5.128/25",
+    "TOOLKIT_ICC": "false",
+    "TOOLKIT_IP": "127.0.0.1",
+    "TOOLKIT_MTU": "1400",
+}
+FLAGS = ("--bip=172.20.5.1/24", "--fixed-cidr=172.20.5.128/25", "--icc=false", "--ip=127.0.0.1")
+OVERRULED = {"TOOLKIT_BIP": "172.20.9.1/24", "TOOLKIT_ICC": "true", "TOOLKIT_MTU": "1400"}
+
+
+@pytest.mark.parametrize(("flags", "environ"), [((), SETTINGS), (FLAGS, OVERRULED)])
+def test_the_default_bridges_address_range_and_manners(
+    worker_id: str, flags: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    """--bip, --fixed-cidr, --icc=false, --ip, --mtu: in the environment, and by flags over it."""
+    with opened_world(f"s{worker_id[-3:]}", *flags, **environ) as world:
         server = world.run(*ECHO, ports={"80/tcp": "8080"})
         client = world.run("sleep", "60")
         addresses = [world.address(container) for container in (server, client)]
@@ -68,3 +78,15 @@ def test_the_default_bridges_address_range_and_manners(worker_id: str) -> None:
         assert comes_true(lambda: world.host.ask("127.0.0.1", 8080) == ANSWER)
         assert world.neighbour.ask(HOST, 8080) == b""
         assert world.do_inside(client, partial(ask_here, addresses[0], 80)) == b""
+
+
+def test_forwarding_can_be_left_alone_and_resolvers_be_set_for_all(worker_id: str) -> None:
+    """--ip-forward=false, --dns."""
+    flags = ("--ip-forward=false", "--dns", "10.99.0.2")
+    with opened_world(f"d{worker_id[-3:]}", *flags) as world:
+        for mode in ("all", "default"):
+            world.host.run("sysctl", "-qw", f"net.ipv4.conf.{mode}.forwarding=0")
+        container = world.run("sleep", "60")
+        assert world.host.run("sysctl", "-n", "net.ipv4.ip_forward").strip() == "0"
+        resolv_conf = Path(f"/proc/{world.pid(container)}/root/etc/resolv.conf").read_text()
+        assert resolv_conf.startswith("nameserver 10.99.0.2\n")

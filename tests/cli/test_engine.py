@@ -42,6 +42,39 @@ def test_where_and_how_things_are_kept_can_be_chosen(monkeypatch: pytest.MonkeyP
         chosen_instance("", "", "", {"TOOLKIT_STORAGE_DRIVER": "aufs"})
 
 
+def test_flags_of_networks_overrule_the_environment(
+    toolkit: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 6.1; a flag that is not given leaves the variable alone."""
+    seen: dict[str, str] = {}
+
+    def run_engine(_instance: object, *, environ: dict[str, str], **_: object) -> int:
+        seen.update(environ)
+        return 0
+
+    monkeypatch.setattr("toolkit.api.main.run_engine", run_engine)
+    for name, value in {"BIP": "10.0.0.1/8", "ICC": "true", "IP_FORWARD": "false"}.items():
+        monkeypatch.setenv(f"TOOLKIT_{name}", value)
+    networks = ("--bip", "10.9.0.1/16", "--fixed-cidr", "10.9.8.0/24", "--ip", "127.0.0.1")
+    others = ("--icc=false", "--iptables=true", "--mtu=1400", "--dns=1.1.1.1", "--dns", "::1")
+    assert toolkit("engine", *networks, *others).exit_code == 0
+    found = {name.removeprefix("TOOLKIT_"): seen[name] for name in seen if "TOOLKIT_" in name}
+    assert (
+        found.items()
+        >= {
+            "BIP": "10.9.0.1/16",
+            "FIXED_CIDR": "10.9.8.0/24",
+            "IP": "127.0.0.1",
+            "ICC": "false",
+            "IPTABLES": "true",
+            "IP_FORWARD": "false",
+            "MTU": "1400",
+            "DNS": "1.1.1.1,::1",
+        }.items()
+    )
+    assert "USERLAND_PROXY" not in found
+
+
 @pytest.mark.parametrize(("name", "backend"), [("BAD", ""), ("", "xen")])
 def test_bad_flags_are_refused(name: str, backend: str) -> None:
     with pytest.raises(InvalidRequestError):

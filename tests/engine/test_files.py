@@ -85,6 +85,15 @@ def test_what_is_asked_replaces_the_hosts_line_of_its_kind() -> None:
     assert "search" not in resolv_conf_text(record(dns_search=(".",)))
 
 
+def test_the_engines_resolvers_are_for_those_who_name_none() -> None:
+    """Rule 10.22; on the host's network, too."""
+    own = resolv_conf_text(record(dns=("8.8.8.8",)), ("10.0.0.9",))
+    assert own.startswith("nameserver 8.8.8.8\nsearch")
+    for mode in ("bridge", "host"):
+        text = resolv_conf_text(record(network_mode=mode), ("10.0.0.9",))
+        assert text.startswith("nameserver 10.0.0.9\nsearch")
+
+
 def test_a_host_without_a_resolver_gives_public_ones(host_etc: Path) -> None:
     """Rule 10.21."""
     (host_etc / "resolv.conf").unlink()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.engine import World, created, started
 from toolkit.engine.model import EndpointSpec, HostOptions, NetworkSpec
+from toolkit.engine.network_settings import NetworkSettings
 from toolkit.errors import NameServerError
 
 if TYPE_CHECKING:
@@ -185,6 +186,22 @@ def test_an_internal_network_asks_nobody(world: World) -> None:
         assert asked[web.record.id] == ("9.9.9.9",)
         await engine.networks.disconnect("lan", "web")
         assert asked[web.record.id] == ()
+
+    play(world, scenario)
+
+
+def test_the_engines_resolvers_are_asked_for_those_who_name_none(world: World) -> None:
+    """--dns of the engine, rule 10.22."""
+    world.network_settings = NetworkSettings(dns=("10.0.0.9",))
+
+    async def scenario(engine: Engine) -> None:
+        web = await started(engine, "web", host=LAN)
+        own = await started(engine, "own", host=HostOptions(network_mode="lan", dns=("9.9.9.9",)))
+        asked = world.host.names.resolvers
+        assert asked[web.record.id] == ("10.0.0.9",)
+        assert asked[own.record.id] == ("9.9.9.9",)
+        plain = await started(engine, host=HostOptions(network_mode="bridge"))
+        assert resolv_conf(engine, plain).startswith("nameserver 10.0.0.9\n")
 
     play(world, scenario)
 

@@ -55,6 +55,17 @@ def test_forwarding_is_switched_on_without_a_warning(tmp_path: Path) -> None:
     assert forwarding.filters_bridges
 
 
+def test_forwarding_that_may_not_be_switched_on_stays_as_it_is(tmp_path: Path) -> None:
+    """--ip-forward=false."""
+    make(tmp_path, ip_forward="0\n", all6="0", ra="1")
+    assert Forwarding(tmp_path, may_enable=False).enable(ipv6=True) == [
+        "WARNING: IPv4 forwarding is disabled.",
+        "WARNING: IPv6 forwarding is disabled.",
+    ]
+    assert (tmp_path / "ipv4/ip_forward").read_text() == "0\n"
+    assert (tmp_path / "ipv6/conf/eth0/accept_ra").read_text() == "1"
+
+
 def test_who_takes_router_advertisements_goes_on_taking_them(tmp_path: Path) -> None:
     forwarding = make(tmp_path, ip_forward="1", all6="0", ra="1\n")
     assert forwarding.enable(ipv6=True) == []

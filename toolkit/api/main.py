@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from toolkit.api.application import Application
@@ -41,7 +42,11 @@ class NotRootError(HostError):
 
 
 def run_engine(
-    instance: Instance, *, log_level: str = "info", idle_seconds: float | None = None
+    instance: Instance,
+    *,
+    log_level: str = "info",
+    idle_seconds: float | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> int:
     """Run an instance's engine until it is told to stop; return the exit code.
 
@@ -53,10 +58,12 @@ def run_engine(
         idle_seconds: End when nobody has held a session for so long, and take away
             what the instance has on this host but its data. None: go on for ever,
             and leave everything to the next engine.
+        environ: Settings; None: this process's environment.
     """
     try:
         _prepare(log_level)
-        return asyncio.run(_serve(instance, os.environ, idle_seconds))
+        given = os.environ if environ is None else environ
+        return asyncio.run(_serve(instance, given, idle_seconds))
     except ToolkitError as error:
         hint = f" {error.hint}" if error.hint else ""
         sys.stderr.write(f"toolkit engine: {error}.{hint}\n")
@@ -89,10 +96,11 @@ def _allow_most_files() -> None:
 
 async def _serve(instance: Instance, environ: Mapping[str, str], idle_seconds: float | None) -> int:
     """Serve until a signal comes, or nobody needs it any more."""
-    from toolkit.engine.engine import Engine  # noqa: PLC0415 - after the checks: it loads a lot
+    from toolkit.engine.assembly import real_parts  # noqa: PLC0415 - after the checks: it loads a lot
+    from toolkit.engine.engine import Engine  # noqa: PLC0415 - as above
 
     stopping = _catch_signals()
-    engine = Engine(instance)
+    engine = Engine(instance, make_parts=partial(real_parts, environ=environ))
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(engine.close if idle_seconds is None else engine.retire)
         await engine.open()

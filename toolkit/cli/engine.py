@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,7 +18,7 @@ from toolkit.cli.units import parse_memory
 from toolkit.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from toolkit.config import Instance
 
@@ -30,6 +30,15 @@ _VARIABLES: Final = {
     "registry_mirror": "TOOLKIT_REGISTRY_MIRRORS",
     "registry_certs": "TOOLKIT_REGISTRY_CERTS",
     "max_unpacked": "TOOLKIT_MAX_UNPACKED",
+    "bip": "TOOLKIT_BIP",
+    "fixed_cidr": "TOOLKIT_FIXED_CIDR",
+    "ip": "TOOLKIT_IP",
+    "mtu": "TOOLKIT_MTU",
+    "dns": "TOOLKIT_DNS",
+    "icc": "TOOLKIT_ICC",
+    "iptables": "TOOLKIT_IPTABLES",
+    "ip_forward": "TOOLKIT_IP_FORWARD",
+    "userland_proxy": "TOOLKIT_USERLAND_PROXY",
 }
 
 
@@ -37,6 +46,11 @@ class EngineExtraMissingError(HostError):
     """The packages that an engine needs are not installed."""
 
     hint = "Install them: pip install 'container-toolkit[engine]'"
+
+
+def _overruling(name: str, *, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: A002  # click's word
+    """Declare a boolean flag that overrules its variable, and only when it is given."""
+    return click.option(f"{name}/--no-{name.removeprefix('--')}", default=None, help=help)
 
 
 @command("engine")
@@ -48,6 +62,15 @@ class EngineExtraMissingError(HostError):
 @repeated("--registry-mirror", help="URL that is asked before Docker Hub.")
 @click.option("--registry-certs", default="", help="Directory of HOST:PORT/ca.crt.")
 @click.option("--max-unpacked", default="", help="Most bytes of one layer, as in 20g.")
+@click.option("--bip", default="", help="The default bridge's address with its prefix length.")
+@click.option("--fixed-cidr", default="", help="Network that its containers' addresses are of.")
+@click.option("--ip", default="", help="Where ports are published that name no address.")
+@click.option("--mtu", default="", help="Bytes of a packet of bridges and containers' links.")
+@repeated("--dns", help="Resolver of containers that name none.")
+@_overruling("--icc", help="Containers of the default bridge may speak to each other.")
+@_overruling("--iptables", help="Use iptables where there is one; false: nftables alone.")
+@_overruling("--ip-forward", help="Switch the kernel's forwarding on.")
+@_overruling("--userland-proxy", help="Serve published ports by processes, too.")
 @click.option("--socket", "socket_path", default="", help="Path to listen on.")
 @click.option(
     "--until-idle",
@@ -69,7 +92,7 @@ def engine(
     socket_path: str,
     until_idle: float | None,
     log_level: str,
-    **settings: str | tuple[str, ...],
+    **settings: str | tuple[str, ...] | bool | None,
 ) -> int:
     """Run the engine of an instance in the foreground, until a signal ends it."""
     missing = [package for package in _EXTRA if importlib.util.find_spec(package) is None]
@@ -81,11 +104,26 @@ def engine(
     if size := chosen["TOOLKIT_MAX_UNPACKED"]:
         chosen["TOOLKIT_MAX_UNPACKED"] = str(parse_memory(size))
     instance = chosen_instance(name, backend, socket_path, chosen)
-    return run_engine(instance, log_level=log_level, idle_seconds=until_idle)
+    environ = with_flags(os.environ, chosen)
+    return run_engine(instance, log_level=log_level, idle_seconds=until_idle, environ=environ)
 
 
-def _joined(value: str | tuple[str, ...]) -> str:
-    return value if isinstance(value, str) else ",".join(value)
+def _joined(value: str | tuple[str, ...] | bool | None) -> str:
+    """Return a flag's value as its variable has it; empty for a flag that was not given."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case _:
+            return ",".join(value)
+
+
+def with_flags(environ: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment, overruled by the flags that were given."""
+    return {**environ, **{key: value for key, value in chosen.items() if value}}
 
 
 def chosen_instance(
@@ -98,8 +136,7 @@ def chosen_instance(
     """
     from toolkit.config import Instance  # noqa: PLC0415  # costs what no other command needs
 
-    environ = dict(os.environ)
-    environ |= {key: value for key, value in (chosen or {}).items() if value}
+    environ = with_flags(os.environ, chosen or {})
     if name:
         environ["TOOLKIT_INSTANCE"] = name
     if backend:

@@ -30,15 +30,22 @@ from toolkit.runtime.supervisor import Supervisor
 from toolkit.storage.layers import LayerStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from toolkit.config import Instance
 
 _log = logging.getLogger(__name__)
 
 
-def real_parts(instance: Instance) -> Parts:
+def real_parts(instance: Instance, environ: Mapping[str, str] | None = None) -> Parts:
     """Return the parts of an engine on this host.
 
+    Args:
+        instance: Whose.
+        environ: Says how its networks are to be; None: this process's environment.
+
     Raises:
+        InvalidRequestError: A setting of the networks cannot be used.
         KernelFeatureMissingError: The kernel lacks something that nothing works without.
     """
     layers = LayerStore(
@@ -48,7 +55,7 @@ def real_parts(instance: Instance) -> Parts:
     )
     images = ImageStore(instance.data_dir, layers)
     filters = FilterPrograms(instance)
-    settings = NetworkSettings.from_environment(os.environ)
+    settings = NetworkSettings.from_environment(os.environ if environ is None else environ)
     return Parts(
         supervisor=Supervisor(instance),
         layers=layers,
@@ -59,7 +66,11 @@ def real_parts(instance: Instance) -> Parts:
         boot_id=read_boot_id(),
         networks=HostNetworks(
             instance.name,
-            lambda: real_kit(instance.name, with_iptables=settings.with_iptables),
+            lambda: real_kit(
+                instance.name,
+                with_iptables=settings.with_iptables,
+                may_forward=settings.may_forward,
+            ),
         ),
         proxies=Proxies(instance.run_dir / PROXIES_DIR, instance.name),
         names=NamesServer(instance.run_dir / NAMES_DIR, instance.name),

@@ -42,20 +42,27 @@ class ContainerFiles:
     Attributes:
         dir: Durable, ``<data>/containers/<id>``.
         bundle_dir: Volatile, ``<run>/containers/<id>``.
+        dns: Resolvers of a container that names none (rule 10.22).
     """
 
     dir: Path
     bundle_dir: Path
+    dns: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, instance: Instance, container_id: ContainerId) -> ContainerFiles:
+    def of(
+        cls, instance: Instance, container_id: ContainerId, *, dns: tuple[str, ...] = ()
+    ) -> ContainerFiles:
         """Return the places of a container, whether they exist or not."""
-        return cls(instance.containers_dir / container_id, instance.bundles_dir / container_id)
+        places = instance.containers_dir / container_id, instance.bundles_dir / container_id
+        return cls(*places, dns=dns)
 
     def of_peer(self, container_id: str) -> ContainerFiles:
         """Return the places of another container of the instance."""
         return ContainerFiles(
-            self.dir.with_name(container_id), self.bundle_dir.with_name(container_id)
+            self.dir.with_name(container_id),
+            self.bundle_dir.with_name(container_id),
+            dns=self.dns,
         )
 
     @property
@@ -92,7 +99,7 @@ class ContainerFiles:
         """
         _write(self.hostname, f"{record.spec.hostname}\n")
         _write(self.hosts, add_entries(hosts_text(record), linked))
-        _write(self.resolv_conf, resolv_conf_text(record))
+        _write(self.resolv_conf, resolv_conf_text(record, self.dns))
 
     def renew_etc(self, before: ContainerRecord, record: ContainerRecord) -> None:
         """Change the files of a running container whose networks have changed.
@@ -106,7 +113,7 @@ class ContainerFiles:
         hosts = EtcFile(self.hosts)
         hosts.write(add_entries(remove_entries(hosts.read(), set(old) - set(new)), new))
         resolv_conf = EtcFile(self.resolv_conf)
-        old_text, new_text = resolv_conf_text(before), resolv_conf_text(record)
+        old_text, new_text = (resolv_conf_text(each, self.dns) for each in (before, record))
         if old_text != new_text and resolv_conf.read() == old_text:
             resolv_conf.write(new_text)
 
@@ -143,14 +150,20 @@ def _gateway(record: ContainerRecord) -> IPv4Address | None:
     return IPv4Address(found) if found else None
 
 
-def resolv_conf_text(record: ContainerRecord) -> str:
-    """Return a container's resolv.conf: what it asked for, the host's for the rest."""
+def resolv_conf_text(record: ContainerRecord, dns: tuple[str, ...] = ()) -> str:
+    """Return a container's resolv.conf: what it asked for, the host's for the rest.
+
+    Args:
+        record: The container's.
+        dns: The engine's resolvers, for one that names none.
+    """
     host = record.spec.host
-    if host.network_mode == "host" and not (host.dns or host.dns_search or host.dns_options):
+    nameservers = host.dns or dns
+    if host.network_mode == "host" and not (nameservers or host.dns_search or host.dns_options):
         return _read(_HOST_ETC / "resolv.conf")
     return for_container(
         host_resolv_conf(_HOST_ETC / "resolv.conf"),
-        nameservers=tuple(ip_address(text) for text in host.dns),
+        nameservers=tuple(ip_address(text) for text in nameservers),
         search=host.dns_search,
         options=host.dns_options,
         embedded=any(name != BRIDGE for name in record.endpoints),

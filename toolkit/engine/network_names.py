@@ -98,12 +98,15 @@ def names_on(record: ContainerRecord, network_name: str) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if _is_host_name(name))
 
 
-def asking_of(record: ContainerRecord, without: Iterable[str] = ()) -> Asking | None:
+def asking_of(
+    record: ContainerRecord, without: Iterable[str] = (), *, dns: tuple[str, ...] = ()
+) -> Asking | None:
     """Return whom a container asks; None if it is on no network with names.
 
     Args:
         record: Who.
         without: Names of networks that it is about to leave.
+        dns: The engine's resolvers, for one that names none.
     """
     left = set(without)
     seats = {name: seat for name, seat in record.endpoints.items() if name not in left}
@@ -112,7 +115,7 @@ def asking_of(record: ContainerRecord, without: Iterable[str] = ()) -> Asking | 
         return None
     resolvers: tuple[Address, ...] = ()
     if any(seat.gateway or seat.ipv6_gateway for seat in seats.values()):
-        asked = tuple(ip_address(text) for text in record.spec.host.dns)
+        asked = tuple(ip_address(text) for text in record.spec.host.dns or dns)
         resolvers = from_host(host_resolv_conf(), asked)
     return Asking(
         networks=networks, resolvers=resolvers, private_names=private_names(record.spec, seats)
@@ -149,7 +152,7 @@ class NetworkNames:
         if self._server_fd < 0 or not named:
             return
         container = self._context.index.get(container_id)
-        asking = asking_of(container.record, left.values()) if container is not None else None
+        asking = self._asking(container.record, left.values()) if container is not None else None
         await self._tell(lambda: self._dismiss(container_id, named, asking))
 
     async def renamed(self, record: ContainerRecord) -> None:
@@ -180,12 +183,15 @@ class NetworkNames:
             await self._context.on_host(self._server.stop)
         self._server.close()
 
+    def _asking(self, record: ContainerRecord, without: Iterable[str] = ()) -> Asking | None:
+        return asking_of(record, without, dns=self._context.parts.network_settings.dns)
+
     # -- in a thread ---------------------------------------------------------------
 
     def _introduce(
         self, record: ContainerRecord, netns_fd: int, program: RunningProgram | None
     ) -> None:
-        asking = asking_of(record)
+        asking = self._asking(record)
         if asking is None:
             return
         self._publish(record)

@@ -66,7 +66,7 @@ def plan_of(
     if is_default and settings.bridge_address:
         interface = IPv4Interface(settings.bridge_address)
     if is_default and settings.fixed_cidr:
-        part = IPv4Network(settings.fixed_cidr, strict=False)
+        part = IPv4Network(settings.fixed_cidr)
     held = [*taken, *(a for pool in record.subnets for a in pool.auxiliary.values())]
     return BridgePlan(
         network_id=record.id,

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is set for the networks of an engine (rule 6.1): by the environment, read at its start."""
+"""What is set for the networks of an engine (rule 6.1): by flags, else by the environment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_address, ip_network
+from functools import partial
+from ipaddress import IPv4Interface, IPv4Network, ip_address
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _WORDS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_SMALLEST_MTU: Final = 1280  # RFC 8200
+_LARGEST_MTU: Final = 65535  # of a veth
+_LONGEST_PREFIX: Final = 30  # the bridge and one container
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +29,10 @@ class NetworkSettings:
         publish_address: Where ports are published that name no address (``--ip``).
         icc: Containers of the default bridge may speak to each other (``--icc``).
         with_iptables: Use iptables where the host has it, else nftables alone.
+        may_forward: Switch the kernel's forwarding on (``--ip-forward``).
         has_proxies: Userland proxies serve 127.0.0.1 and containers (``--userland-proxy``).
         mtu: Of bridges and containers' links, bytes.
+        dns: Resolvers of containers that name none (``--dns``).
     """
 
     bridge_address: str = ""
@@ -34,42 +40,100 @@ class NetworkSettings:
     publish_address: str = "0.0.0.0"  # noqa: S104 - docker's default: every address of the host
     icc: bool = True
     with_iptables: bool = True
+    may_forward: bool = True
     has_proxies: bool = True
     mtu: int = 1500
-
-    def __post_init__(self) -> None:
-        try:
-            if self.bridge_address:
-                IPv4Interface(self.bridge_address)
-            if self.fixed_cidr:
-                ip_network(self.fixed_cidr, strict=False)
-            ip_address(self.publish_address)
-        except ValueError as error:
-            raise InvalidRequestError(f"network settings: {error}") from None
+    dns: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> NetworkSettings:
-        """Return what TOOLKIT_BIP, _FIXED_CIDR, _IP, _ICC, _IPTABLES, _USERLAND_PROXY and _MTU say.
+        """Return what the variables TOOLKIT_BIP, TOOLKIT_MTU and their like say.
 
         Raises:
             InvalidRequestError: A value is not what it should be.
         """
-        mtu = environ.get("TOOLKIT_MTU", "1500")
-        if not (mtu.isascii() and mtu.isdecimal()):
-            raise InvalidRequestError(f"TOOLKIT_MTU: {mtu[:20]!r} is no number")
+        bip, fixed_cidr = _subnets(environ)
         return cls(
-            bridge_address=environ.get("TOOLKIT_BIP", ""),
-            fixed_cidr=environ.get("TOOLKIT_FIXED_CIDR", ""),
-            publish_address=environ.get("TOOLKIT_IP", "") or "0.0.0.0",  # noqa: S104 - docker's default
+            bridge_address=bip,
+            fixed_cidr=fixed_cidr,
+            publish_address=_checked(environ, "TOOLKIT_IP", ip_address) or cls.publish_address,
             icc=_flag(environ, "TOOLKIT_ICC"),
             with_iptables=_flag(environ, "TOOLKIT_IPTABLES"),
+            may_forward=_flag(environ, "TOOLKIT_IP_FORWARD"),
             has_proxies=_flag(environ, "TOOLKIT_USERLAND_PROXY"),
-            mtu=int(mtu),
+            mtu=_mtu(environ.get("TOOLKIT_MTU", "")) or cls.mtu,
+            dns=_resolvers(environ.get("TOOLKIT_DNS", "")),
         )
 
 
+_REMEDIES: Final = {
+    "TOOLKIT_BIP": "use a host's address with its prefix length, as in 172.20.0.1/16",
+    "TOOLKIT_FIXED_CIDR": "use an IPv4 network, as in 172.20.128.0/17",
+    "TOOLKIT_IP": "use an address of this machine, or 0.0.0.0 for all",
+    "TOOLKIT_DNS": "use the address of a resolver, as in 10.0.0.2",
+}
+
+
+def _refused(name: str, value: str, remedy: str) -> InvalidRequestError:
+    flag = name.removeprefix("TOOLKIT_").lower().replace("_", "-")
+    return InvalidRequestError(f"--{flag} (or {name}) {value[:80]!r}: {remedy}")
+
+
+def _checked(environ: Mapping[str, str], name: str, check: Callable[[str], object]) -> str:
+    """Return a value that *check* takes; empty for none."""
+    value = environ.get(name, "").strip()
+    if value:
+        try:
+            check(value)
+        except ValueError:
+            raise _refused(name, value, _REMEDIES[name]) from None
+    return value
+
+
+def _subnets(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the bridge's address and the containers' part; that alone is the whole subnet."""
+    bip = _checked(environ, "TOOLKIT_BIP", _check_bridge_address)
+    fixed_cidr = _checked(environ, "TOOLKIT_FIXED_CIDR", partial(IPv4Network, strict=False))
+    if not fixed_cidr:
+        return bip, fixed_cidr
+    part = IPv4Network(fixed_cidr, strict=False)
+    if not bip:
+        if part.prefixlen > _LONGEST_PREFIX:
+            raise _refused("TOOLKIT_FIXED_CIDR", fixed_cidr, "use a larger network, or --bip too")
+        return f"{part.network_address + 1}/{part.prefixlen}", str(part)
+    if not part.subnet_of(IPv4Interface(bip).network):
+        remedy = f"use a part of {IPv4Interface(bip).network}, the network of --bip"
+        raise _refused("TOOLKIT_FIXED_CIDR", fixed_cidr, remedy)
+    return bip, str(part)
+
+
+def _check_bridge_address(text: str) -> None:
+    """Raise ValueError for what is no host's address in a subnet with room for a container."""
+    interface = IPv4Interface(text)
+    network = interface.network
+    ends = (network.network_address, network.broadcast_address)
+    if network.prefixlen > _LONGEST_PREFIX or interface.ip in ends:
+        raise ValueError(text)
+
+
+def _resolvers(text: str) -> tuple[str, ...]:
+    named = tuple(part for one in text.split(",") if (part := one.strip()))
+    return tuple(_checked({"TOOLKIT_DNS": each}, "TOOLKIT_DNS", ip_address) for each in named)
+
+
+def _mtu(text: str) -> int:
+    """Return the bytes that are named; 0 for none, as docker has it."""
+    if text in {"", "0"}:
+        return 0
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(_LARGEST_MTU))
+    if not is_number or not _SMALLEST_MTU <= int(text) <= _LARGEST_MTU:
+        remedy = f"use a number of bytes from {_SMALLEST_MTU} to {_LARGEST_MTU}"
+        raise _refused("TOOLKIT_MTU", text, remedy)
+    return int(text)
+
+
 def _flag(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "true")
+    text = environ.get(name, "") or "true"
     if text.lower() not in _WORDS:
-        raise InvalidRequestError(f"{name}: {text[:20]!r} is neither true nor false")
+        raise _refused(name, text, "use true or false")
     return _WORDS[text.lower()]

@@ -20,10 +20,16 @@ _BRIDGE_FILTERS: Final = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
 
 
 class Forwarding:
-    """The parameters of the network namespace of the calling thread."""
+    """The parameters of the network namespace of the calling thread.
 
-    def __init__(self, sysctl_dir: Path = _SYSCTL) -> None:
+    Args:
+        sysctl_dir: ``/proc/sys/net``.
+        may_enable: Switch forwarding on (``--ip-forward``); otherwise only warn where it is off.
+    """
+
+    def __init__(self, sysctl_dir: Path = _SYSCTL, *, may_enable: bool = True) -> None:
         self._dir = sysctl_dir
+        self._may_enable = may_enable
 
     @property
     def is_enabled(self) -> bool:
@@ -37,16 +43,23 @@ class Forwarding:
         advertisements unless ``accept_ra`` is 2: those that take them are kept.
         """
         warnings = []
-        if not self.is_enabled and not self._write("ipv4/ip_forward", _ON):
+        if not self.is_enabled and not self._switch_on("ipv4/ip_forward"):
             warnings.append(f"WARNING: {FORWARDING_DISABLED}")
         if ipv6 and not self._read("ipv6/conf/all/forwarding").startswith(_ON):
-            for accepting in sorted((self._dir / "ipv6/conf").glob("*/accept_ra")):
-                relative = str(accepting.relative_to(self._dir))
-                if self._read(relative) == _ON:
-                    self._write(relative, "2")
-            if not self._write("ipv6/conf/all/forwarding", _ON):
+            if self._may_enable:
+                self._keep_advertisements()
+            if not self._switch_on("ipv6/conf/all/forwarding"):
                 warnings.append("WARNING: IPv6 forwarding is disabled.")
         return warnings
+
+    def _switch_on(self, path: str) -> bool:
+        return self._may_enable and self._write(path, _ON)
+
+    def _keep_advertisements(self) -> None:
+        for accepting in sorted((self._dir / "ipv6/conf").glob("*/accept_ra")):
+            relative = str(accepting.relative_to(self._dir))
+            if self._read(relative) == _ON:
+                self._write(relative, "2")
 
     def filter_bridges(self, *, ipv6: bool = False) -> list[str]:
         """Let packets between two ports of a bridge pass the firewall; return warnings.

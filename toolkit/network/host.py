@@ -121,7 +121,7 @@ class HostKit:
     add_default_route: Callable[[Bridge, int], None] = add_default_route
 
 
-def real_kit(instance: str, *, with_iptables: bool = True) -> HostKit:
+def real_kit(instance: str, *, with_iptables: bool = True, may_forward: bool = True) -> HostKit:
     """Return what this host has: iptables where there is one, else nftables alone.
 
     Raises:
@@ -138,6 +138,7 @@ def real_kit(instance: str, *, with_iptables: bool = True) -> HostKit:
         stack=NetworkStack(),
         guard=NoGuard() if nft is None else LockedGuard(NftGuard(instance, nft)),
         firewall=firewall,
+        forwarding=Forwarding(may_enable=may_forward),
         flows=ConnectionTable(),
         guards_pids=(lambda: nft.writer_pids) if nft is not None else frozenset,
     )

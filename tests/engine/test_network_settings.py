@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the variables of an engine's networks may say (rule 6.1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.engine.network_settings import NetworkSettings
+from toolkit.errors import InvalidRequestError
+
+read = NetworkSettings.from_environment
+
+
+def test_nothing_set_is_dockers_default() -> None:
+    assert read({}) == NetworkSettings()
+    assert read({"TOOLKIT_MTU": "0", "TOOLKIT_BIP": "", "TOOLKIT_ICC": ""}) == NetworkSettings()
+
+
+def test_what_is_set_is_taken() -> None:
+    settings = read(
+        {
+            "TOOLKIT_BIP": "172.20.5.1/24",
+            "TOOLKIT_FIXED_CIDR": "172.20.5.128/25",
+            "TOOLKIT_IP": "::1",
+            "TOOLKIT_ICC": "false",
+            "TOOLKIT_IPTABLES": "0",
+            "TOOLKIT_IP_FORWARD": "no",
+            "TOOLKIT_USERLAND_PROXY": "False",
+            "TOOLKIT_MTU": "1400",
+            "TOOLKIT_DNS": "10.0.0.2, 2001:db8::1",
+        }
+    )
+    assert settings == NetworkSettings(
+        bridge_address="172.20.5.1/24",
+        fixed_cidr="172.20.5.128/25",
+        publish_address="::1",
+        icc=False,
+        with_iptables=False,
+        may_forward=False,
+        has_proxies=False,
+        mtu=1400,
+        dns=("10.0.0.2", "2001:db8::1"),
+    )
+
+
+def test_a_part_without_a_bridge_address_is_the_whole_subnet() -> None:
+    """As docker's --fixed-cidr without --bip."""
+    settings = read({"TOOLKIT_FIXED_CIDR": "10.9.8.0/24"})
+    assert (settings.bridge_address, settings.fixed_cidr) == ("10.9.8.1/24", "10.9.8.0/24")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("BIP", "nonsense", "--bip (or TOOLKIT_BIP) 'nonsense': use a host's address"),
+        ("BIP", "10.0.0.0/24", "as in 172.20.0.1/16"),
+        ("BIP", "10.0.0.255/24", "as in 172.20.0.1/16"),
+        ("BIP", "10.0.0.1", "as in 172.20.0.1/16"),
+        ("BIP", "10.0.0.1/31", "as in 172.20.0.1/16"),
+        ("BIP", "fd00::1/64", "as in 172.20.0.1/16"),
+        ("FIXED_CIDR", "10.0.0.0/33", "--fixed-cidr (or TOOLKIT_FIXED_CIDR)"),
+        ("FIXED_CIDR", "10.0.0.0/31", "use a larger network"),
+        ("IP", "localhost", "use an address of this machine"),
+        ("MTU", "1279", "from 1280 to 65535"),
+        ("MTU", "65536", "from 1280 to 65535"),
+        ("MTU", "1" * 5000, "from 1280 to 65535"),
+        ("MTU", "-1", "from 1280 to 65535"),
+        ("DNS", "10.0.0.2,resolver", "--dns (or TOOLKIT_DNS) 'resolver'"),
+        ("ICC", "perhaps", "use true or false"),
+        ("IP_FORWARD", "2", "--ip-forward (or TOOLKIT_IP_FORWARD) '2': use true or false"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line_with_the_remedy(
+    name: str, value: str, says: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        read({f"TOOLKIT_{name}": value})
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_part_outside_the_bridges_network_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match=r"use a part of 10\.0\.0\.0/24"):
+        read({"TOOLKIT_BIP": "10.0.0.1/24", "TOOLKIT_FIXED_CIDR": "10.0.1.0/24"})
