@@ -108,17 +108,16 @@ def engine(
     return run_engine(instance, log_level=log_level, idle_seconds=until_idle, environ=environ)
 
 
-def _joined(value: str | tuple[str, ...] | bool | None) -> str:
+def _joined(value: object) -> str:
     """Return a flag's value as its variable has it; empty for a flag that was not given."""
     match value:
-        case None:
-            return ""
         case bool():
             return "true" if value else "false"
         case str():
             return value
-        case _:
+        case tuple():
             return ",".join(value)
+    return ""
 
 
 def with_flags(environ: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
