@@ -21,6 +21,7 @@ DEFAULT_INSTANCE = "toolkit"
 BACKENDS = ("native", "lxc")
 BACKEND_LABEL = "toolkit.backend"  # of a create request: chooses one for this container
 STORAGE_DRIVERS = ("overlay", "btrfs", "vfs")
+CAPABILITY_PROFILES = ("podman", "docker")
 
 # The name begins interface names (15 bytes with a suffix) and iptables chains.
 _INSTANCE_NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
@@ -42,6 +43,8 @@ class Instance:
         registry_mirrors: URLs that are asked before Docker Hub.
         registry_certs_dir: ``<host:port>/*.crt`` below it vouch for that registry.
         most_unpacked_bytes: What one layer, or one archive of images, may hold (row S-56).
+        capability_profile: What a program keeps if it asks for nothing: ``podman``'s eleven
+            capabilities, or ``docker``'s fourteen with MKNOD, NET_RAW and AUDIT_WRITE (row S-09).
     """
 
     name: str = DEFAULT_INSTANCE
@@ -54,6 +57,7 @@ class Instance:
     registry_mirrors: tuple[str, ...] = ()
     registry_certs_dir: Path = Path("/etc/docker/certs.d")
     most_unpacked_bytes: int = 10 * 1024**3
+    capability_profile: str = "podman"
 
     def __post_init__(self) -> None:
         if not _INSTANCE_NAME.fullmatch(self.name):
@@ -65,6 +69,10 @@ class Instance:
         if self.storage_driver not in STORAGE_DRIVERS:
             raise InvalidRequestError(
                 f"storage driver {self.storage_driver!r}: choose overlay, btrfs or vfs"
+            )
+        if self.capability_profile not in CAPABILITY_PROFILES:
+            raise InvalidRequestError(
+                f"capability profile {self.capability_profile!r}: choose podman or docker"
             )
         defaults = {
             "data_dir": Path("/var/lib") / self.name,
@@ -81,7 +89,8 @@ class Instance:
         """Return what TOOLKIT_INSTANCE, _BACKEND, _STORAGE_DRIVER and _DATA_ROOT name.
 
         TOOLKIT_INSECURE_REGISTRIES and TOOLKIT_REGISTRY_MIRRORS are lists with commas,
-        TOOLKIT_REGISTRY_CERTS is a directory, TOOLKIT_MAX_UNPACKED a number of bytes.
+        TOOLKIT_REGISTRY_CERTS is a directory, TOOLKIT_MAX_UNPACKED a number of bytes,
+        TOOLKIT_CAP_PROFILE is ``podman`` or ``docker``.
 
         Raises:
             InvalidRequestError: One of them cannot be used.
@@ -98,6 +107,7 @@ class Instance:
             most_unpacked_bytes=_natural(
                 environ.get("TOOLKIT_MAX_UNPACKED", ""), cls.most_unpacked_bytes
             ),
+            capability_profile=environ.get("TOOLKIT_CAP_PROFILE", "") or cls.capability_profile,
         )
 
     @property

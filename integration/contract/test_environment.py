@@ -95,6 +95,14 @@ def test_only_the_privileged_make_devices_and_mounts(
     assert (code == 0) is privileged
 
 
+def test_a_container_forwards_nothing_unless_asked_to(containers: Containers) -> None:
+    """Whatever the host does for its bridges."""
+    show = ("cat", "/proc/sys/net/ipv4/ip_forward")
+    assert containers.run(*show)[1] == b"0\n"
+    wish = {"Sysctls": {"net.ipv4.ip_forward": "1"}}
+    assert containers.run(*show, host=wish)[1] == b"1\n"
+
+
 @pytest.mark.parametrize(
     ("host", "wanted"),
     [

@@ -252,6 +252,7 @@ def test_device_nodes_of_an_image_open_nothing(lab: Lab, programs: Path) -> None
             assert [line.split()[1] for line in lines] == ["EPERM"] * 3, lines
         made = lab.run("/probe", "nodes", host={"CapAdd": ["MKNOD"]}).out
         assert made.endswith("opened 0\n")
+        assert not made.startswith("made 0 "), "they are only nodes"
         assert lab.run("/probe", "nodes").out == "made 0 opened 0\n"
 
 

@@ -38,6 +38,11 @@ def test_where_and_how_things_are_kept_can_be_chosen(monkeypatch: pytest.MonkeyP
     assert instance.most_unpacked_bytes == 4096
     with pytest.raises(InvalidRequestError, match="no number"):
         chosen_instance("", "", "", {"TOOLKIT_MAX_UNPACKED": "20g"})
+    assert instance.capability_profile == "podman"
+    instance = chosen_instance("", "", "", {"TOOLKIT_CAP_PROFILE": "docker"})
+    assert instance.capability_profile == "docker"
+    with pytest.raises(InvalidRequestError, match="podman or docker"):
+        chosen_instance("", "", "", {"TOOLKIT_CAP_PROFILE": "all"})
     with pytest.raises(InvalidRequestError, match="overlay, btrfs or vfs"):
         chosen_instance("", "", "", {"TOOLKIT_STORAGE_DRIVER": "aufs"})
 

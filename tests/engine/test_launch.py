@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -143,7 +144,25 @@ def test_home_is_left_to_the_passwd_file_unless_it_is_given(context: LaunchConte
 def test_capabilities_are_added_and_dropped(
     add: tuple[str, ...], drop: tuple[str, ...], kept: list[str]
 ) -> None:
-    assert capabilities_of(HostOptions(cap_add=add, cap_drop=drop)) == kept
+    assert capabilities_of(HostOptions(cap_add=add, cap_drop=drop), "podman") == kept
+
+
+def test_the_profile_of_docker_adds_three_and_lets_nodes_be_made(context: LaunchContext) -> None:
+    """S-09: nodes can be made where CAP_MKNOD is kept; none can be opened that could not before."""
+    strict = launch_document(record(), context)
+    docker = launch_document(record(), dataclasses.replace(context, capability_profile="docker"))
+    more = {"CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW"}
+    bounding = [set(each["process"]["capabilities"]["bounding"]) for each in (strict, docker)]
+    assert bounding[1] - bounding[0] == more
+    assert bounding[0] < bounding[1]
+    rules = [each["linux"]["resources"]["devices"] for each in (strict, docker)]
+    assert rules[1] == [
+        *rules[0],
+        {"allow": True, "type": "c", "access": "m"},
+        {"allow": True, "type": "b", "access": "m"},
+    ]
+    process = exec_process(record(), ExecSpec(command=("ls",)), "docker")
+    assert process["capabilities"] == docker["process"]["capabilities"]
 
 
 def test_namespaces_of_the_host_are_shared_when_asked(context: LaunchContext) -> None:
@@ -255,7 +274,7 @@ def test_a_bundle_is_a_file_that_reads_back(context: LaunchContext) -> None:
 
 def test_an_exec_has_the_containers_environment_and_its_own() -> None:
     spec = ExecSpec(command=("ls",), env=("B=2",), has_tty=True, privileged=True)
-    process = exec_process(record(env=("A=1",), working_dir="/w"), spec)
+    process = exec_process(record(env=("A=1",), working_dir="/w"), spec, "podman")
     assert process["args"] == ["ls"]
     assert process["env"][-3:] == ["A=1", "TERM=xterm", "B=2"]
     assert (process["cwd"], process["terminal"]) == ("/w", True)

@@ -39,6 +39,7 @@ _VARIABLES: Final = {
     "iptables": "TOOLKIT_IPTABLES",
     "ip_forward": "TOOLKIT_IP_FORWARD",
     "userland_proxy": "TOOLKIT_USERLAND_PROXY",
+    "cap_profile": "TOOLKIT_CAP_PROFILE",
 }
 
 
@@ -71,6 +72,7 @@ def _overruling(name: str, *, help: str) -> Callable[[Callable[..., Any]], Calla
 @_overruling("--iptables", help="Use iptables where there is one; false: nftables alone.")
 @_overruling("--ip-forward", help="Switch the kernel's forwarding on.")
 @_overruling("--userland-proxy", help="Serve published ports by processes, too.")
+@click.option("--cap-profile", default="", help="Capabilities by default: podman's or docker's.")
 @click.option("--socket", "socket_path", default="", help="Path to listen on.")
 @click.option(
     "--until-idle",

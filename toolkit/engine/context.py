@@ -123,6 +123,7 @@ class EngineContext:
             pid_of=self._pid_of,
             init_program=lambda: provided_init(self.instance.run_dir),
             linked=linked,
+            capability_profile=self.instance.capability_profile,
         )
 
     def _pid_of(self, container_id: str) -> int:

@@ -120,7 +120,8 @@ class Exec:
         container = self._container
         try:
             init = self._claim()
-            process = exec_process(container.record, self.spec)
+            profile = self._context.instance.capability_profile
+            process = exec_process(container.record, self.spec, profile)
         except BaseException:
             for client in clients:
                 os.close(client.fd)

@@ -55,6 +55,7 @@ class LaunchContext:
         pid_of: Returns the process of another container, which has to run.
         init_program: Returns our copy of an init program.
         linked: What links add to the hosts file.
+        capability_profile: As `Instance` has it.
     """
 
     instance_name: str
@@ -67,6 +68,7 @@ class LaunchContext:
     pid_of: Callable[[str], int]
     init_program: Callable[[], Path]
     linked: tuple[HostsEntry, ...] = ()
+    capability_profile: str = "podman"
 
 
 def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
@@ -92,7 +94,7 @@ def launch_document(record: ContainerRecord, context: LaunchContext) -> Document
     spec, host = record.spec, record.spec.host
     security = SecurityChoice.of(host)
     document = defaults.default_document()
-    _fill_process(document["process"], record, security)
+    _fill_process(document["process"], record, security, context.capability_profile)
     document["root"]["readonly"] = host.read_only_rootfs
     document["hostname"] = spec.hostname
     document["domainname"] = spec.domainname
@@ -128,10 +130,10 @@ def replaced_env(env: Iterable[str], changes: Iterable[str]) -> list[str]:
     return list(values.values())
 
 
-def exec_process(record: ContainerRecord, spec: ExecSpec) -> Document:
+def exec_process(record: ContainerRecord, spec: ExecSpec, capability_profile: str) -> Document:
     """Return the OCI ``process`` of one more program in a running container."""
     process: Document = defaults.default_document()["process"]
-    _fill_process(process, record, SecurityChoice.of(record.spec.host))
+    _fill_process(process, record, SecurityChoice.of(record.spec.host), capability_profile)
     env = environment(record)
     if spec.has_tty:
         env = replaced_env(env, ["TERM=xterm"])
@@ -145,13 +147,15 @@ def exec_process(record: ContainerRecord, spec: ExecSpec) -> Document:
     return process
 
 
-def capabilities_of(host: HostOptions) -> list[str]:
-    """Return the capabilities that a container keeps."""
+def capabilities_of(host: HostOptions, profile: str) -> list[str]:
+    """Return the capabilities that a container keeps, by what the profile begins with."""
     if host.privileged:
         return list(CAPABILITIES)
     dropped = {_capability(name) for name in host.cap_drop}
     added = {_capability(name) for name in host.cap_add}
-    kept = set() if "CAP_ALL" in dropped else set(defaults.DEFAULT_CAPABILITIES)
+    is_docker = profile == "docker"
+    usual = defaults.DOCKER_CAPABILITIES if is_docker else defaults.DEFAULT_CAPABILITIES
+    kept = set() if "CAP_ALL" in dropped else set(usual)
     if "CAP_ALL" in added:
         kept = set(CAPABILITIES)
     kept = (kept | (added & set(CAPABILITIES))) - dropped
@@ -173,14 +177,16 @@ def planned_rlimits(ulimits: Iterable[Ulimit]) -> tuple[list[Document], list[str
     return entries, list(plan.warnings)
 
 
-def _fill_process(process: Document, record: ContainerRecord, security: SecurityChoice) -> None:
+def _fill_process(
+    process: Document, record: ContainerRecord, security: SecurityChoice, profile: str
+) -> None:
     spec = record.spec
     process["terminal"] = spec.has_tty
     process["args"] = [record.path, *record.args]
     process["env"] = environment(record)
     process["cwd"] = spec.working_dir or "/"
     _fill_console(process, spec.host.console_size)
-    process["capabilities"] = _capability_sets(capabilities_of(spec.host))
+    process["capabilities"] = _capability_sets(capabilities_of(spec.host, profile))
     process["noNewPrivileges"] = security.no_new_privileges
     process["user"]["additionalGids"] = list(spec.host.group_add)
     rlimits, _ = planned_rlimits(spec.host.ulimits)
@@ -211,6 +217,8 @@ def _fill_linux(
     linux["resources"] = resources(record.spec.limits, context.limits)
     if host.privileged:
         rules = [{"allow": True, "access": "rwm"}]
+    elif "CAP_MKNOD" in capabilities_of(host, context.capability_profile):
+        rules = [*rules, *defaults.node_making_rules()]
     devices = [_device(device) for device in host.devices]
     linux["devices"] = devices
     linux["resources"]["devices"] = rules + [
@@ -250,7 +258,7 @@ def _annotations(
         found["toolkit.lxc.conf"] = _encoder.encode(spec.host.lxc_conf).decode()
         found["toolkit.lxc.unsafe"] = os.environ.get("TOOLKIT_LXC_UNSAFE", "")
     if security.has_filter:
-        kept = frozenset(capabilities_of(spec.host))
+        kept = frozenset(capabilities_of(spec.host, context.capability_profile))
         found["toolkit.seccomp.program"] = context.seccomp_program(kept, security.profile)
     return found
 
