@@ -158,8 +158,6 @@ def test_the_long_form_asks_each_network() -> None:
         (("alias=a,ip=1",), {}, "network name/id is not specified"),
         (("name=lan,alias",), {}, "invalid field 'alias'"),
         ((), {"alias": ("a",)}, "only supported for user-defined networks"),
-        (("host",), {"ip": "10.1.0.5"}, "'host' has none"),
-        (("container:x",), {"mac": "02:42:0a:01:00:05"}, "'container:x' has none"),
         (("name=lan,alias=a",), {"alias": ("b",)}, "both --network-alias and per-network alias"),
         (("name=lan,ip=10.1.0.5",), {"ip": "10.1.0.6"}, "both --ip and per-network"),
     ],

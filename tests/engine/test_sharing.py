@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -60,20 +60,20 @@ def test_a_name_becomes_an_id_and_the_peer_has_to_run(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    ("fields", "options"),
-    [({"hostname": "mine"}, {}), ({}, {"dns": ("1.1.1.1",)}), ({}, {"publish_all_ports": True})],
-)
-def test_a_shared_network_leaves_no_choice_of_its_own(
-    tmp_path: Path, fields: dict[str, Any], options: dict[str, Any]
-) -> None:
+def test_a_shared_network_brings_its_host_name(tmp_path: Path) -> None:
+    """What the image exposes is no conflict: nobody asked for it."""
+
     async def run() -> None:
-        async with World(tmp_path).engine() as engine:
+        world = World(tmp_path, image_config={"Cmd": ["true"], "ExposedPorts": {"80/tcp": {}}})
+        async with world.engine() as engine:
             await started(engine, "peer", hostname="theirs")
-            host = HostOptions(network_mode="container:peer", **options)
-            with pytest.raises(InvalidRequestError, match="conflicting options"):
-                await created(engine, host=host, **fields)
-            plain = await created(engine, host=HostOptions(network_mode="container:peer"))
-            assert plain.record.spec.hostname == "theirs"
+            sharer = await created(engine, host=HostOptions(network_mode="container:peer"))
+            assert sharer.record.spec.hostname == "theirs"
+            with pytest.raises(InvalidRequestError, match="port exposing and the container type"):
+                await created(
+                    engine,
+                    host=HostOptions(network_mode="container:peer"),
+                    exposed_ports=("80/tcp",),
+                )
 
     asyncio.run(run())

@@ -18,8 +18,7 @@ Endpoint = dict[str, Any]
 _PROTOCOLS: Final = ("tcp", "udp", "sctp")
 _LAST_PORT: Final = 65535
 _LONG_NETWORK: Final = re.compile(r"\w+=\w+(,\w+=\w+)*")
-_WITHOUT_ADDRESS: Final = frozenset({"host", "none"})
-_PREDEFINED: Final = frozenset({"", "default", "bridge", *_WITHOUT_ADDRESS})
+_PREDEFINED: Final = frozenset({"", "default", "bridge", "host", "none"})
 _CONFLICTS: Final = {
     "Aliases": "--network-alias and per-network alias",
     "IPAMConfig": "--ip and per-network addresses",
@@ -249,8 +248,6 @@ def _check_wishes(name: str, endpoint: Endpoint) -> None:
         raise InvalidRequestError(
             "network-scoped aliases are only supported for user-defined networks"
         )
-    if endpoint and (name in _WITHOUT_ADDRESS or name.startswith("container:")):
-        raise InvalidRequestError(f"an address needs a network: {name!r} has none")
 
 
 def _is_user_defined(name: str) -> bool:

@@ -26,6 +26,7 @@ from toolkit.engine.limits import allowed_oom_score, check_limits, downgraded
 from toolkit.engine.links import settled_links
 from toolkit.engine.loglimits import check_log_options
 from toolkit.engine.merge import image_defaults, merged, program_of
+from toolkit.engine.mode_conflicts import check_modes
 from toolkit.engine.model import ContainerId, ContainerRecord, ImageId
 from toolkit.engine.mounts import resolve_mounts
 from toolkit.engine.names import checked_name
@@ -68,6 +69,7 @@ async def create_record(
         NameInUseError: Another container has the name.
     """
     image = context.parts.images.resolve(spec.image)
+    check_modes(spec)
     spec = merged(spec, image_defaults(image.config))
     container_id = ContainerId(os.urandom(_ID_BYTES).hex())
     spec, warnings = _settled(context, spec, container_id)

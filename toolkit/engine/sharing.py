@@ -39,23 +39,27 @@ def resolved_sharing(spec: ContainerSpec, find: Callable[[str], ContainerRecord]
     """Return a request whose references to other containers are ids.
 
     Raises:
-        InvalidRequestError: The container's network cannot be had with what else is asked for.
+        InvalidRequestError: The other one has nothing to share.
         ContainerNotFoundError: There is no such container.
     """
     host = spec.host
     for _, option, _ in _SHAREABLE:
         mode = str(getattr(host, option))
-        if mode.startswith(_PREFIX):
+        if is_shared(mode):
             peer = find(mode.removeprefix(_PREFIX))
             host = replace(host, **{option: f"{_PREFIX}{peer.id}"})  # type: ignore[arg-type]  # a field by its name
             if option == "network_mode":
-                _check_shared_network(spec)
                 spec = replace(spec, hostname=peer.spec.hostname)
             if option == "ipc_mode" and peer.spec.host.ipc_mode not in _HAS_AN_IPC_OF_ITS_OWN:
                 raise InvalidRequestError(
                     f"cannot join IPC of container {peer.id}: it has none of its own"
                 )
     return replace(spec, host=host)
+
+
+def is_shared(mode: str) -> bool:
+    """Say whether a mode names another container, or would."""
+    return mode.startswith(_PREFIX)
 
 
 def shared_with(mode: str) -> str:
@@ -86,20 +90,3 @@ def namespaces_of(host: HostOptions, pid_of: Callable[[str], int]) -> list[dict[
 def has_own_network(host: HostOptions) -> bool:
     """Say whether a container's network namespace is made for it."""
     return host.network_mode != "host" and not shared_with(host.network_mode)
-
-
-def _check_shared_network(spec: ContainerSpec) -> None:
-    host = spec.host
-    conflicts = {
-        "hostname": spec.hostname,
-        "dns": host.dns,
-        "add-host": host.extra_hosts,
-        "links": host.links,
-        "mac-address": spec.mac_address,
-        "port publishing": host.published_ports or host.publish_all_ports,
-    }
-    for name, value in conflicts.items():
-        if value:
-            raise InvalidRequestError(
-                f"conflicting options: {name} and the container type network mode"
-            )
