@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pytest
 
 from tests.fakes.transfers import FakeTransfers
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.api.application import Application
 from toolkit.api.query import Query
 from toolkit.api.request import Request, Response
@@ -601,7 +602,7 @@ class Answer:
     def stream(self) -> bytes:
         """Return what the new owner of the socket wrote."""
         assert self.wire.taken is not None
-        self.wire.taken.settimeout(2)
+        self.wire.taken.settimeout(PATIENCE_SECONDS)
         seen = b""
         while part := self.wire.taken.recv(4096):
             seen += part

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.api.connection import Connection
 from toolkit.api.heads import Limits
 from toolkit.api.request import BodyTooSlowError, Request, Response, json_response
@@ -35,7 +36,7 @@ class Client:
     async def until(self, mark: bytes) -> bytes:
         """Return everything up to *mark*; what came behind stays."""
         while mark not in self.seen:
-            more = await asyncio.wait_for(self.loop.sock_recv(self.sock, 65536), 5)
+            more = await self._more()
             assert more, f"closed before {mark!r}: {self.seen!r}"
             self.seen += more
         head, _, self.seen = self.seen.partition(mark)
@@ -43,10 +44,13 @@ class Client:
 
     async def rest(self) -> bytes:
         """Return everything up to the end."""
-        while more := await asyncio.wait_for(self.loop.sock_recv(self.sock, 65536), 5):
+        while more := await self._more():
             self.seen += more
         seen, self.seen = self.seen, b""
         return seen
+
+    async def _more(self) -> bytes:
+        return await asyncio.wait_for(self.loop.sock_recv(self.sock, 65536), PATIENCE_SECONDS)
 
 
 def converse(serve: Serve, talk: Talk, limits: Limits | None = None) -> Any:
@@ -237,10 +241,11 @@ def test_answers_a_client_that_has_closed_its_writing_side() -> None:
 
 @pytest.mark.parametrize("half_first", [False, True])
 def test_cancels_what_waits_for_a_client_that_is_gone(*, half_first: bool) -> None:
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def serve(request: Request) -> None:
         del request
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -248,35 +253,38 @@ def test_cancels_what_waits_for_a_client_that_is_gone(*, half_first: bool) -> No
 
     async def talk(client: Client) -> None:
         await client.send(GET % b"")
-        await asyncio.sleep(0.01)
+        await begun.wait()
         if half_first:
             client.sock.shutdown(socket.SHUT_WR)
             await asyncio.sleep(0.01)
             assert not ended.is_set()
         client.sock.close()
-        await asyncio.wait_for(ended.wait(), 2)
+        await asyncio.wait_for(ended.wait(), PATIENCE_SECONDS)
 
     converse(serve, talk)
     assert ended.is_set()
 
 
 def test_lets_an_act_finish_when_its_client_is_gone() -> None:
-    done = []
+    begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def serve(request: Request) -> Response:
         request.cancels = False
-        await asyncio.sleep(0.05)
-        done.append(True)
+        begun.set()
+        await go_on.wait()
+        done.set()
         return Response(status=204)
 
     async def talk(client: Client) -> None:
         await client.send(GET % b"")
-        await asyncio.sleep(0.01)
+        await begun.wait()
         client.sock.close()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)  # what waited for the client is cancelled by now
+        go_on.set()
+        await asyncio.wait_for(done.wait(), PATIENCE_SECONDS)
 
     converse(serve, talk)
-    assert done == [True]
+    assert done.is_set()
 
 
 def test_streams_each_message_when_it_is_written() -> None:

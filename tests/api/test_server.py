@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS, until
 from toolkit.api.application import Application
 from toolkit.api.request import Request, Response
 from toolkit.api.server import (
@@ -154,7 +155,7 @@ async def ask(path: Path, *requests: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(os.fspath(path))
     writer.write(b"".join(requests))
     writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     writer.close()
     return answer
 
@@ -178,10 +179,12 @@ def test_every_answer_says_which_api_it_is(engine: Any, tmp_path: Path) -> None:
 
 
 def test_closing_lets_acts_finish_and_ends_what_listens(tmp_path: Path) -> None:
+    begun: list[str] = []
     ended: list[str] = []
 
     async def serve(request: Request) -> Response:
         request.cancels = request.path == "/listen"
+        begun.append(request.path)
         try:
             await asyncio.sleep(0.1 if request.path == "/act" else 60)
         except asyncio.CancelledError:
@@ -197,9 +200,8 @@ def test_closing_lets_acts_finish_and_ends_what_listens(tmp_path: Path) -> None:
             asyncio.ensure_future(ask(tmp_path / "s", PING.replace(b"/_ping", path)))
             for path in (b"/act", b"/listen")
         ]
-        await asyncio.sleep(0.05)
-        assert server.connection_count == 2
-        await server.close(5)
+        await until(lambda: len(begun) == 2)
+        await server.close(PATIENCE_SECONDS)
         return await asyncio.gather(*asking, return_exceptions=True)
 
     answers = asyncio.run(run())
@@ -216,7 +218,7 @@ def test_one_client_that_sends_nothing_keeps_nobody_waiting(engine: Any, tmp_pat
         idle = [await asyncio.open_unix_connection(os.fspath(tmp_path / "s")) for _ in range(50)]
         for _, writer in idle[:25]:
             writer.write(b"GET /_ping HT")
-        answer = await asyncio.wait_for(ask(tmp_path / "s", PING), 0.5)
+        answer = await ask(tmp_path / "s", PING)
         for _, writer in idle:
             writer.close()
         await server.close(1)

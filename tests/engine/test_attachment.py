@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes.engine import World, created, started
+from tests.fakes.engine import World, created, play, started
+from tests.waiting import until
 from toolkit.engine.model import (
     EndpointSpec,
     HostOptions,
@@ -32,7 +33,7 @@ from toolkit.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from toolkit.engine.container import Container
@@ -44,14 +45,6 @@ BRIDGED = HostOptions(network_mode="bridge")
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with world.engine() as engine, asyncio.timeout(20):
-            await scenario(engine)
-
-    asyncio.run(run())
 
 
 def publishing(*bindings: PortBinding, port: str = "80/tcp", **host: Any) -> dict[str, Any]:
@@ -397,8 +390,7 @@ def test_rules_that_were_flushed_come_back_by_themselves(world: World) -> None:
         await started(engine, **publishing(PortBinding()))
         applied = world.host.firewall.applied
         world.host.firewall.flushed_by_others()
-        while world.host.firewall.applied != applied:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+        await until(lambda: world.host.firewall.applied == applied)
 
     play(world, scenario)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes.engine import World
+from tests.waiting import until
 from toolkit.build.builder import StepFailedError
 from toolkit.build.ports import BuildOptions, Told
 from toolkit.engine.builds import _login
@@ -53,9 +54,7 @@ async def build(engine: Engine, text: str, **options: Any) -> tuple[Image, list[
 
 async def started(world: World) -> None:
     """Wait until a step's program runs; the supervisor of the tests tells nobody."""
-    async with asyncio.timeout(10):
-        while not world.supervisor.programs:  # noqa: ASYNC110 - a fake without an event
-            await asyncio.sleep(0.01)
+    await until(lambda: bool(world.supervisor.programs))
 
 
 def test_a_build_names_its_image_and_is_remembered(tmp_path: Path) -> None:

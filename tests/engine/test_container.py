@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.engine import World, created, started
+from tests.fakes.engine import World, created, play, started
+from tests.waiting import PATIENCE_SECONDS, until
 from toolkit.engine.model import HostOptions, Limits, Mount, RestartPolicy, State
 from toolkit.engine.waiters import WaitResult
 from toolkit.errors import (
@@ -28,7 +29,6 @@ from toolkit.errors import (
 from toolkit.runtime.protocol import AttachClient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from toolkit.engine.container import Container
@@ -41,14 +41,6 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with world.engine() as engine, asyncio.timeout(20):
-            await scenario(engine)
-
-    asyncio.run(run())
-
-
 def kept_events(engine: Engine) -> list[Event]:
     return list(engine.events._kept)
 
@@ -59,12 +51,6 @@ def actions(engine: Engine) -> list[str]:
 
 def status(container: Container) -> State:
     return container.record.state.status
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Give the event loop turns until something is so; the scenario's time-out ends it."""
-    while not is_so():  # noqa: ASYNC110 - there is no event for "a timer ran" or "the kernel told"
-        await asyncio.sleep(0.001)
 
 
 def left_in(directory: Path) -> list[str]:
@@ -536,7 +522,11 @@ def test_a_failing_program_comes_back_as_often_as_its_policy_says(world: World) 
     play(world, scenario)
 
 
-def test_a_stop_ends_the_wait_for_the_next_restart(world: World) -> None:
+def test_a_stop_ends_the_wait_for_the_next_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.engine.restarts.FIRST_DELAY_SECONDS", PATIENCE_SECONDS)
+
     async def scenario(engine: Engine) -> None:
         policy = RestartPolicy(name="always")
         container = await started(engine, host=HostOptions(restart_policy=policy))
@@ -545,7 +535,7 @@ def test_a_stop_ends_the_wait_for_the_next_restart(world: World) -> None:
         assert status(container) is State.RESTARTING
         await container.stop()
         assert status(container) is State.EXITED
-        await asyncio.sleep(0.15)
+        assert container._restart_timer is None
         assert len(world.supervisor.programs) == 1
 
     play(world, scenario)

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes.engine import IMAGE, World, created
+from tests.fakes.engine import IMAGE, World, created, play
 from toolkit.engine.model import ContainerSpec, EndpointSpec, HostOptions, Limits, State
 from toolkit.errors import ImageNotFoundError, InvalidRequestError, StorageError, ToolkitError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from toolkit.engine.engine import Engine
@@ -22,14 +20,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with world.engine() as engine, asyncio.timeout(20):
-            await scenario(engine)
-
-    asyncio.run(run())
 
 
 def test_who_starts_programs_hears_of_a_container_before_its_start(world: World) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.engine.events import KEPT_EVENTS, Event, EventHub
 
 
@@ -90,7 +91,7 @@ def test_a_subscription_ends_when_its_time_is_up() -> None:
     async def run() -> list[str]:
         hub = EventHub()
         until_ns = hub._clock_ns() + 20_000_000
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return [event.action async for event in hub.subscribe(None, until_ns)]
 
     assert asyncio.run(run()) == []

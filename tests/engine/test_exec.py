@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.engine import World, created, started
+from tests.fakes.engine import World, created, play, started
 from toolkit.engine.model import ExecSpec
 from toolkit.errors import (
     CommandNotFoundError,
@@ -21,7 +21,6 @@ from toolkit.errors import (
 from toolkit.runtime.protocol import AttachClient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from toolkit.engine.engine import Engine
@@ -33,14 +32,6 @@ LS = ExecSpec(command=("ls", "-l"))
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with world.engine() as engine, asyncio.timeout(20):
-            await scenario(engine)
-
-    asyncio.run(run())
 
 
 def shown(session: Exec) -> tuple[bool, int | None, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.engine import World, created
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.engine.health import Health, HealthMonitor, HealthResult, Schedule, check_command
 from toolkit.engine.merge import ImageHealthCheck, merged_health
 from toolkit.engine.model import HealthCheck
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from toolkit.engine.health import Verdict
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-_SECONDS = 5.0
 
 
 def result(exit_code: int, output: str = "") -> HealthResult:
@@ -94,11 +94,11 @@ def test_a_monitor_tells_each_change_once_and_passes_over_a_pause() -> None:
             assert timeout_seconds == 4.0
             if not results:
                 done.set()
-                await asyncio.sleep(_SECONDS)
+                await asyncio.sleep(PATIENCE_SECONDS)
             return results.pop(0)
 
         monitor = HealthMonitor(Schedule(0.0, 4.0, 0.0, 0.0, 1), probe, told.append)
-        await asyncio.wait_for(done.wait(), _SECONDS)
+        await asyncio.wait_for(done.wait(), PATIENCE_SECONDS)
         monitor.stop()
         return told
 
@@ -120,12 +120,12 @@ def test_a_container_with_a_check_is_watched_until_it_ends(tmp_path: Path) -> No
             )
             world.supervisor.exec_exit_code = 0
             await container.start()
-            told = await asyncio.wait_for(anext(aiter(news)), _SECONDS)
+            told = await asyncio.wait_for(anext(aiter(news)), PATIENCE_SECONDS)
             assert told.action == "health_status: healthy"
             assert world.supervisor.execs[0].document["process"]["args"] == ["check"]
             assert container.health is not None
             world.supervisor.exec_exit_code = 1
-            told = await asyncio.wait_for(anext(aiter(news)), _SECONDS)
+            told = await asyncio.wait_for(anext(aiter(news)), PATIENCE_SECONDS)
             assert told.action == "health_status: unhealthy"
             assert container.health.failing_streak >= 3
             await container.stop(0)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.engine import IMAGE, World, created
 from tests.storage.archives import archive, member
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.build.fetch import Fetched
 from toolkit.errors import ImageInUseError, ImageNotFoundError, UnsafeArchiveError
 
@@ -57,7 +58,7 @@ def test_imports_that_hang_keep_nobody_else_waiting(tmp_path: Path) -> None:
 
     class Silent(io.RawIOBase):
         def read(self, _: int = -1, /) -> bytes:
-            hang.wait(20)
+            hang.wait(PATIENCE_SECONDS)
             return b""
 
     async def run() -> None:
@@ -66,7 +67,7 @@ def test_imports_that_hang_keep_nobody_else_waiting(tmp_path: Path) -> None:
                 asyncio.ensure_future(engine.images.import_(cast("BinaryIO", Silent())))
                 for _ in range(20)
             ]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS / 2):
                 await asyncio.sleep(0.05)
                 assert await engine.images.list()
             hang.set()

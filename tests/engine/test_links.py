@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.engine import World, created, started
+from tests.fakes.engine import World, created, play, started
 from toolkit.engine.link_texts import link_parts
 from toolkit.engine.model import HostOptions, NetworkSpec, State
 from toolkit.errors import (
@@ -23,7 +23,6 @@ from toolkit.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from toolkit.engine.container import Container
@@ -35,14 +34,6 @@ CHILD: dict[str, Any] = {"exposed_ports": ("6379/tcp", "53/udp"), "env": ("PASSW
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with world.engine() as engine, asyncio.timeout(20):
-            await scenario(engine)
-
-    asyncio.run(run())
 
 
 def bridged(*links: str, **fields: Any) -> dict[str, Any]:

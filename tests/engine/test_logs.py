@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.engine import World, created, started
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.engine.loglimits import check_log_options, log_limits
 from toolkit.engine.logs import LogSelection
 from toolkit.errors import InvalidRequestError
@@ -51,7 +52,7 @@ def test_a_part_of_the_log_is_read(tmp_path: Path) -> None:
 def test_a_follower_gets_what_comes_and_ends_with_the_program(tmp_path: Path) -> None:
     async def run() -> None:
         world = World(tmp_path)
-        async with world.engine() as engine, asyncio.timeout(20):
+        async with world.engine() as engine, asyncio.timeout(PATIENCE_SECONDS):
             container = await started(engine)
             write(world, container, b"early\n")
             following = container.logs(follow=True)
@@ -71,7 +72,7 @@ def test_a_follower_gets_what_comes_and_ends_with_the_program(tmp_path: Path) ->
 def test_a_follower_of_a_log_that_does_not_exist_yet_misses_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         world = World(tmp_path)
-        async with world.engine() as engine, asyncio.timeout(20):
+        async with world.engine() as engine, asyncio.timeout(PATIENCE_SECONDS):
             container = await started(engine)
             following = container.logs(follow=True)
             coming = asyncio.ensure_future(anext(following))
@@ -86,7 +87,7 @@ def test_a_follower_of_a_log_that_does_not_exist_yet_misses_nothing(tmp_path: Pa
 def test_following_what_does_not_run_ends_at_once(tmp_path: Path) -> None:
     async def run() -> None:
         world = World(tmp_path)
-        async with world.engine() as engine, asyncio.timeout(20):
+        async with world.engine() as engine, asyncio.timeout(PATIENCE_SECONDS):
             container = await created(engine)
             write(world, container, b"x\n")
             assert [entry.data async for entry in container.logs(follow=True)] == [b"x\n"]

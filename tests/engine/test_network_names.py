@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes.engine import World, created, started
+from tests.fakes.engine import play as play_in
+from tests.waiting import until
 from toolkit.engine.model import EndpointSpec, HostOptions, NetworkSpec
 from toolkit.engine.network_settings import NetworkSettings
 from toolkit.errors import NameServerError
@@ -31,13 +33,12 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def play(world: World, scenario: Callable[[Engine], Awaitable[None]], *networks: str) -> None:
-    async def run() -> None:
-        async with world.engine() as engine, asyncio.timeout(20):
-            for name in networks or ("lan",):
-                await engine.networks.create(NetworkSpec(name=name))
-            await scenario(engine)
+    async def with_networks(engine: Engine) -> None:
+        for name in networks or ("lan",):
+            await engine.networks.create(NetworkSpec(name=name))
+        await scenario(engine)
 
-    asyncio.run(run())
+    play_in(world, with_networks)
 
 
 def address(container: Container, network: str = "lan") -> str:
@@ -50,11 +51,6 @@ def resolv_conf(engine: Engine, container: Container) -> str:
 
 def hosts(engine: Engine, container: Container) -> str:
     return engine._context.files(container.record.id).hosts.read_text()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - the server's fake tells nobody
-        await asyncio.sleep(0.005)
 
 
 def test_no_server_is_started_for_the_default_bridge(world: World) -> None:
@@ -79,7 +75,7 @@ def test_the_first_container_on_a_network_starts_it_and_is_known(world: World) -
             assert names.ask(web.record.id, name) == [address(db)]
         assert names.ask(web.record.id, "nobody") == []
         assert resolv_conf(engine, web).startswith("nameserver 127.0.0.11\n")
-        await eventually(lambda: names.watched == {db.record.id, web.record.id})
+        await until(lambda: names.watched == {db.record.id, web.record.id})
 
     play(world, scenario)
 
@@ -260,7 +256,7 @@ def test_a_server_that_was_lost_is_replaced_and_told_everything(world: World) ->
         names = world.host.names
         names.die()
         everybody = {db.record.id, web.record.id}
-        await eventually(lambda: names.started == 2 and names.watched == everybody)
+        await until(lambda: names.started == 2 and names.watched == everybody)
         assert set(names.resolvers) == everybody
         assert names.ask(web.record.id, "db") == [address(db)]
         names.die()

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.fakes.engine import World, created, started
+from tests.fakes.engine import World, created, play, started
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.engine.network_model import EndpointId, EndpointRecord, NetworkId
 from toolkit.engine.readiness import Heard, Readiness, probe_of_process
 from toolkit.errors import ContainerNotFoundError, InvalidRequestError, NotRunningError
 from toolkit.network.sockdiag import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from toolkit.engine.container import Container
     from toolkit.engine.engine import Engine
     from toolkit.network.listening import ListeningProbe
-
-LONG = 20.0
 
 
 @dataclass
@@ -52,16 +51,8 @@ class FakeProbe:
         return [Listener(cast("Any", protocol), ip_address(text), port) for text in answer]
 
 
-def run(directory: Path, act: Callable[[Engine], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        async with World(directory).engine() as engine:
-            await act(engine)
-
-    asyncio.run(whole())
-
-
 async def wait(
-    engine: Engine, probe: FakeProbe, container: Container, seconds: float = LONG
+    engine: Engine, probe: FakeProbe, container: Container, seconds: float = PATIENCE_SECONDS
 ) -> Heard:
     readiness = Readiness(engine._context, probe.open)
     waiting = await readiness.begin_listening(container.record.id, 80, timeout_seconds=seconds)
@@ -92,7 +83,7 @@ def test_it_is_asked_again_until_somebody_listens(tmp_path: Path) -> None:
         assert (probe.asked, probe.closed) == (3, 1)
         assert probe.opened == [(container.record.state.pid, 7)]
 
-    run(tmp_path, act)
+    play(World(tmp_path), act)
 
 
 def test_loopback_alone_is_enough_without_a_network_only(tmp_path: Path) -> None:
@@ -106,7 +97,7 @@ def test_loopback_alone_is_enough_without_a_network_only(tmp_path: Path) -> None
         assert heard.reason == "nobody listens on 80/tcp, only on 127.0.0.1"
         assert heard.waited_seconds >= 0.01
 
-    run(tmp_path, act)
+    play(World(tmp_path), act)
 
 
 def test_its_own_address_and_all_addresses_are_heard(tmp_path: Path) -> None:
@@ -116,7 +107,7 @@ def test_its_own_address_and_all_addresses_are_heard(tmp_path: Path) -> None:
         for address in ("10.0.0.2", "0.0.0.0", "::"):  # noqa: S104 - where it listens
             assert (await wait(engine, FakeProbe([[address]]), container)).is_listening
 
-    run(tmp_path, act)
+    play(World(tmp_path), act)
 
 
 def test_the_programs_end_ends_the_wait(tmp_path: Path) -> None:
@@ -124,13 +115,13 @@ def test_the_programs_end_ends_the_wait(tmp_path: Path) -> None:
         probe = FakeProbe([[]])
         container = await started(engine)
         waiting = asyncio.ensure_future(wait(engine, probe, container))
-        assert await asyncio.to_thread(probe.was_asked.wait, LONG)
+        assert await asyncio.to_thread(probe.was_asked.wait, PATIENCE_SECONDS)
         await container.kill("KILL")
-        heard = await asyncio.wait_for(waiting, LONG)
+        heard = await asyncio.wait_for(waiting, PATIENCE_SECONDS)
         assert heard.reason == "the program ended with exit code 137"
         assert probe.closed == 1
 
-    run(tmp_path, act)
+    play(World(tmp_path), act)
 
 
 def test_what_cannot_be_waited_for_is_refused(tmp_path: Path) -> None:
@@ -145,7 +136,7 @@ def test_what_cannot_be_waited_for_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ContainerNotFoundError):
             _ = await readiness.begin_listening("nobody", 80, timeout_seconds=1)
 
-    run(tmp_path, act)
+    play(World(tmp_path), act)
 
 
 def test_a_process_that_is_gone_is_said() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.engine import World, created, started
+from tests.waiting import PATIENCE_SECONDS, until
 from toolkit.engine.copies import COPY_NAME
 from toolkit.engine.engine import STORE_NAME
 from toolkit.engine.model import HostOptions, Limits, RestartPolicy, State
@@ -34,7 +35,7 @@ def kill_and_reopen(
     then: Callable[[Engine], Awaitable[None]],
 ) -> None:
     async def run() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             async with world.killed_engine() as engine:
                 await before(engine)
             between()
@@ -206,8 +207,7 @@ def test_a_policy_brings_back_what_ended_with_the_host(world: World) -> None:
 
     async def then(engine: Engine) -> None:
         container = await engine.container("with-always")
-        while not container.is_running:  # noqa: ASYNC110 - nothing tells a start
-            await asyncio.sleep(0.001)
+        await until(lambda: container.is_running)
         assert not (await engine.container("with-no")).is_running
 
     kill_and_reopen(world, before, between, then)
@@ -228,8 +228,7 @@ def test_whom_a_container_needs_comes_back_first(world: World) -> None:
 
     async def then(engine: Engine) -> None:
         containers = await engine.containers()
-        while not all(each.is_running for each in containers):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.001)
+        await until(lambda: all(each.is_running for each in containers))
         front, app, db = (each.record.state.started_at for each in containers)
         assert front
         assert app
@@ -253,8 +252,7 @@ def test_a_container_that_comes_back_with_the_engine_keeps_its_limits(world: Wor
 
     async def then(engine: Engine) -> None:
         container = await engine.container("one")
-        while not container.is_running:  # noqa: ASYNC110 - nothing tells a start
-            await asyncio.sleep(0.001)
+        await until(lambda: container.is_running)
         programs = world.supervisor.programs
         first, again = (program.document["linux"]["resources"] for program in programs)
         assert again["memory"] == first["memory"]
@@ -324,6 +322,10 @@ def test_a_damaged_row_is_listed_as_dead_and_can_be_removed(world: World) -> Non
             lambda: connection.execute(statement, (container.record.id,))
         )
 
+    def between() -> None:
+        for copy in world.instance.containers_dir.glob(f"*/{COPY_NAME}"):
+            copy.unlink()  # killed a moment later, the engine would have written it
+
     async def then(engine: Engine) -> None:
         container = await engine.container("torn")
         assert container.record.state.status is State.DEAD
@@ -332,7 +334,7 @@ def test_a_damaged_row_is_listed_as_dead_and_can_be_removed(world: World) -> Non
         assert world.layers.rw == {(await engine.container("well")).record.id}
         await created(engine, "torn")
 
-    kill_and_reopen(world, before, nothing, then)
+    kill_and_reopen(world, before, between, then)
 
 
 def test_a_damaged_copy_without_a_row_is_listed_as_dead(world: World) -> None:

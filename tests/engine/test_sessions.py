@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes.engine import World, created, started
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.engine.ownership import LEASE_LABEL, REUSE_LABEL, SESSION_LABEL
 from toolkit.errors import ConflictError, InvalidRequestError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from toolkit.engine.engine import Engine
 
-_SECONDS = 5.0
 _opened: list[asyncio.StreamWriter] = []
 
 
@@ -41,7 +41,7 @@ class Holder:
         return cls(reader, writer)
 
     async def said(self) -> Any:
-        line = await asyncio.wait_for(self._reader.readline(), _SECONDS)
+        line = await asyncio.wait_for(self._reader.readline(), PATIENCE_SECONDS)
         return json.loads(line)
 
     def say(self, document: object) -> None:
@@ -85,7 +85,7 @@ async def until_gone(engine: Engine) -> None:
     """Wait for the engine's own word that the last container went."""
     news = engine.events.subscribe(predicate=lambda event: event.action == "destroy")
     while await engine.containers():
-        await asyncio.wait_for(anext(aiter(news)), _SECONDS)
+        await asyncio.wait_for(anext(aiter(news)), PATIENCE_SECONDS)
 
 
 def test_a_closed_session_takes_all_that_is_its_own_along(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_holder_that_dies_lets_go_like_one_that_says_so(tmp_path: Path) -> Non
         await holder.said()
         await started(engine, labels={SESSION_LABEL: "s"})
         holder.close()
-        await asyncio.wait_for(engine.sessions.unused(0), _SECONDS)
+        await asyncio.wait_for(engine.sessions.unused(0), PATIENCE_SECONDS)
         assert await engine.containers() == []
         assert engine.sessions.check_free("s") == "s"
 
@@ -244,7 +244,7 @@ def test_a_session_of_an_earlier_engine_is_given_time_to_come_back(tmp_path: Pat
             engine.sessions.expect_back(
                 {(SESSION_LABEL, "back"), (SESSION_LABEL, "away")}, seconds=0.01
             )
-            gone = await asyncio.wait_for(anext(aiter(news)), _SECONDS)
+            gone = await asyncio.wait_for(anext(aiter(news)), PATIENCE_SECONDS)
             assert gone.attributes["name"] == "away"
             assert [c.record.name for c in await engine.containers()] == ["back"]
             await close_all()
@@ -261,7 +261,7 @@ def test_an_engine_knows_when_nobody_needs_it(tmp_path: Path) -> None:
         await asyncio.sleep(0.05)
         assert not idle.done()
         await holder.end()
-        await asyncio.wait_for(idle, _SECONDS)
+        await asyncio.wait_for(idle, PATIENCE_SECONDS)
 
     run(tmp_path, act)
 

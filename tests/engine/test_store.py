@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.waiting import until
 from toolkit.engine.model import (
     ContainerId,
     ContainerRecord,
@@ -122,8 +123,7 @@ def test_an_unsynced_save_survives_a_killed_engine_and_is_synced_soon(tmp_path: 
         contents = await second.open("boot")
         assert contents.records == (RECORD,)
         await second.close()
-        await asyncio.sleep(0.06)
-        assert store._sync_timer is None
+        await until(lambda: store._sync_timer is None)
         await store.close()
 
     asyncio.run(run())

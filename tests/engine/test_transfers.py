@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes.engine import IMAGE, World
 from tests.fakes.registry import FakeRegistry
+from tests.waiting import until
 from toolkit.engine.feed import Feed
 from toolkit.errors import ImageNotFoundError, RemoteImageNotFoundError
 from toolkit.images.references import Reference
@@ -125,13 +126,9 @@ def test_a_client_that_goes_away_ends_the_thread(*, is_read: bool) -> None:
             assert await anext(items) == 0
         del items
         gc.collect()
-        for _ in range(200):
-            if ended.is_set():
-                return
-            await asyncio.sleep(0.01)
+        await until(ended.is_set)
 
     asyncio.run(run())
-    assert ended.is_set()
 
 
 def test_a_pipe_that_breaks_inside_is_told() -> None:

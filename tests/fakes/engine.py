@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tests.fakes.host import FakeCgroups, FakeLayers
 from tests.fakes.network import FakeHost
 from tests.fakes.supervisor import FakeSupervisor
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.config import Instance
 from toolkit.engine.engine import Engine
 from toolkit.engine.model import ContainerSpec
@@ -23,7 +25,7 @@ from toolkit.images.store import ImageStore
 from toolkit.storage.layers import LayerStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from toolkit.engine.container import Container
@@ -99,7 +101,7 @@ class World:
             context = engine._context
             store, context.store = context.store, _DeadStore()  # type: ignore[assignment]  # writes nothing
             for container in context.index.newest_first():
-                container._copy_timer = None
+                container._cancel_copy()
             await engine.close()
             await store.close()
 
@@ -121,6 +123,16 @@ class _DeadStore:
 
     async def close(self) -> None:
         pass
+
+
+def play(world: World, scenario: Callable[[Engine], Awaitable[None]]) -> None:
+    """Run a scenario against an engine of the world."""
+
+    async def run() -> None:
+        async with world.engine() as engine, asyncio.timeout(PATIENCE_SECONDS):
+            await scenario(engine)
+
+    asyncio.run(run())
 
 
 async def created(engine: Engine, name: str = "", **fields: Any) -> Container:

@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+import select
 import socket
-import threading
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.network.loopback import address_of, bound, echo_datagrams, proxied
-from toolkit.network.proxy_datagrams import DatagramForward
+from tests.waiting import PATIENCE_SECONDS
+from toolkit.network import proxy_datagrams
+from toolkit.network.proxy_datagrams import SESSION_SECONDS, DatagramForward
 from toolkit.network.proxy_loop import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -54,7 +61,7 @@ def test_clients_are_told_apart() -> None:
 def test_a_large_datagram_is_whole_and_an_empty_one_is_passed_on() -> None:
     """0.7.2 cut datagrams to 2048 bytes."""
     server = bound(socket.SOCK_DGRAM)
-    server.settimeout(10)
+    server.settimeout(PATIENCE_SECONDS)
     with (
         server,
         proxied(address_of(server), socket.SOCK_DGRAM) as front_end,
@@ -77,36 +84,40 @@ def test_an_answer_leaves_from_the_address_that_was_sent_to() -> None:
         assert client.recv(9) == b"x"
 
 
-def test_silence_ends_a_session_and_a_new_one_begins() -> None:
+def test_silence_ends_a_session_and_a_new_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 6.28."""
+    now = 0.0
+    monkeypatch.setattr(proxy_datagrams, "time", SimpleNamespace(monotonic=lambda: now))
     with ExitStack() as undo:
         backend = undo.enter_context(echo_datagrams())
-        loop = Loop()
+        loop = Loop(clock_seconds=0.001)
         listener = bound(socket.SOCK_DGRAM)
-        forward = DatagramForward(loop, listener, backend, 4, session_seconds=0.05)
+        forward = DatagramForward(loop, listener, backend, 4)
         undo.callback(forward.close)
         client = undo.enter_context(client_of(address_of(listener)))
         for _ in range(2):
             client.send(b"x")
-            ended = threading.Event()
-
-            def tick(ended: threading.Event = ended) -> bool:
-                if forward.sessions:
-                    return True
-                ended.set()
-                loop.is_running = False
-                return False
-
-            loop.is_running = True
-            loop._clocks.clear()
-            forward._has_clock = False
-            loop._epoll.poll(10)
-            forward._receive(0)
-            loop.add_clock(tick)
-            assert forward.sessions == 1
-            loop.run()
-            assert ended.is_set()
+            run_until(loop, lambda: is_readable(client))
             assert client.recv(9) == b"x"
+            assert forward.sessions == 1
+            now += SESSION_SECONDS + 1
+            run_until(loop, lambda: not forward.sessions)
+
+
+def run_until(loop: Loop, is_so: Callable[[], bool]) -> None:
+    """Let the loop turn until something is so."""
+
+    def tick() -> bool:
+        loop.is_running = not is_so()
+        return loop.is_running
+
+    loop.is_running = True
+    loop.add_clock(tick)
+    loop.run()
+
+
+def is_readable(client: socket.socket) -> bool:
+    return bool(select.select([client], [], [], 0)[0])
 
 
 def test_with_too_many_clients_the_longest_silent_one_gives_way() -> None:
@@ -128,6 +139,6 @@ def test_with_too_many_clients_the_longest_silent_one_gives_way() -> None:
 def client_of(address: tuple[str, int]) -> socket.socket:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     client = socket.socket(family, socket.SOCK_DGRAM)
-    client.settimeout(10)
+    client.settimeout(PATIENCE_SECONDS)
     client.connect(address)
     return client

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.runtime import logfile
 from toolkit.runtime.logfile import LogReader
 from toolkit.runtime.loglines import decode_lines, encode_lines
@@ -181,7 +182,7 @@ def test_where_a_span_begins_costs_the_same_on_a_log_of_any_size(
 
 def attached(log: LogWriter) -> tuple[socket.socket, Client]:
     ours, theirs = socket.socketpair()
-    ours.settimeout(5)
+    ours.settimeout(PATIENCE_SECONDS)
     client = AttachClient(fd=theirs.detach(), logs=True, stream=True, framed=False)
     return ours, Client(client, log, has_tty=False)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.errors import (
     BackendError,
     CommandNotExecutableError,
@@ -49,7 +50,7 @@ class FakeShim:
         readable = loop.create_future()
         loop.add_reader(self.socket, readable.set_result, None)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await readable
         finally:
             loop.remove_reader(self.socket)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.config import Instance
 from toolkit.errors import BackendError, CommandNotFoundError
 from toolkit.runtime import supervisor as supervisor_module
@@ -131,7 +132,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             supervisor = Supervisor(Instance(name="tst"))
             await supervisor.open()
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await scenario(supervisor, launcher)
             finally:
                 await supervisor.close()

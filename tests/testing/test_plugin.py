@@ -51,20 +51,14 @@ def test_a_bad_address_is_said_and_fails_no_test(tmp_path: Path) -> None:
     assert "container engine: none" in out
 
 
-def test_importing_the_plugin_loads_nothing_of_the_toolkit() -> None:
-    code = "import sys, toolkit.testing.plugin; print(*sorted(sys.modules))"
-    loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
-    ours = {name for name in loaded if name.startswith("toolkit")}
-    assert ours == {"toolkit", "toolkit.testing", "toolkit.testing.plugin"}
-
-
-def test_importing_the_plugin_takes_less_than_20_ms() -> None:
+def test_importing_the_plugin_loads_nothing_that_pytest_has_not_loaded() -> None:
+    """Whoever has it installed and uses none of it waits for no import."""
     code = (
-        "import pytest, time; begin = time.process_time()\n"
-        "import toolkit.testing.plugin; print(time.process_time() - begin)"
+        "import sys, pytest; before = set(sys.modules); import toolkit.testing.plugin; "
+        "print(*set(sys.modules) - before)"
     )
-    times = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]
-    assert min(times) < 0.020
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert sorted(loaded) == ["toolkit", "toolkit.testing", "toolkit.testing.plugin"]
 
 
 def test_no_exported_name_is_hidden_by_a_module() -> None:

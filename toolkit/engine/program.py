@@ -388,8 +388,7 @@ class ContainerProgram(RecordedContainer):
     async def _remove(self, *, volumes: bool, program: RunningProgram | None = None) -> None:
         """Remove everything of the container: intent, act, result."""
         context, record = self._context, self.record
-        if self._copy_timer is not None:
-            self._copy_timer.cancel()
+        self._cancel_copy()
         await self._move("remove")
         try:
             if program is not None:

@@ -51,7 +51,7 @@ class RecordedContainer:
     async def copy_now(self) -> None:
         """Write the copy that is due; called when the engine closes."""
         if self._copy_timer is not None:
-            self._copy_timer.cancel()
+            self._cancel_copy()
             await self._write_copy()
 
     def keep_client(self, client: AttachClient) -> None:
@@ -118,6 +118,11 @@ class RecordedContainer:
         record = self.record
         own = {**record.spec.labels, "image": record.spec.image, "name": record.name}
         self._context.events.publish("container", action, record.id, {**own, **attributes})
+
+    def _cancel_copy(self) -> None:
+        if self._copy_timer is not None:
+            self._copy_timer.cancel()
+            self._copy_timer = None
 
     def _begin_copy(self) -> None:
         self._context.spawn(self._write_copy())

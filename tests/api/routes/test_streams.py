@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.waiting import until
 from toolkit.engine.logs import LogSelection
 from toolkit.engine.model import ContainerSpec, State
 from toolkit.engine.waiters import WaitResult
@@ -213,8 +214,7 @@ def test_events_are_filtered(
 def test_a_dropped_events_client_leaves_no_listener(api: Any, engine: Any) -> None:
     async def converse() -> None:
         listening = asyncio.ensure_future(api.ask("GET", "/events"))
-        await asyncio.sleep(0.01)
-        assert engine.events.listener_count == 1
+        await until(lambda: engine.events.listener_count == 1)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         assert engine.events.listener_count == 0

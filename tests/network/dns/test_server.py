@@ -21,6 +21,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
 from toolkit.errors import InvalidNameError, NameServerError
 from toolkit.kernel.process import start_time_ticks
 from toolkit.network.dns import upstream
@@ -160,7 +161,7 @@ class Resolver:
     def _answer_client(self) -> None:
         connection, _ = self._pair.listener.accept()
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(PATIENCE_SECONDS)
             query, _ = dns.query.receive_tcp(connection)
             made = self._answer(query)
             if made is not None:
@@ -265,7 +266,7 @@ def test_a_silent_resolver_holds_up_no_more_than_its_share(
         asker.connect(rig.opened[-1].datagrams.getsockname())
         for number in range(upstream.MOST_PENDING_OF_CONTAINER + 20):
             asker.send(dns.message.make_query(f"{number}.example", "A").to_wire())
-        asker.settimeout(10)
+        asker.settimeout(PATIENCE_SECONDS)
         for _ in range(20):
             assert dns.message.from_wire(asker.recv(4096)).rcode() == dns.rcode.SERVFAIL
         assert rig.texts("db") == ["172.18.0.3"]
@@ -307,7 +308,7 @@ def test_a_container_that_ended_is_let_go(rig: Rig) -> None:
     rig.names.attach("1", NOWHERE, networks=["n"], resolvers=[], pidfd=read_fd)
     assert rig.names.state().containers == {"1"}
     os.write(write_fd, b"x")  # as a pidfd becomes readable
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while rig.names.state().containers:
         assert time.monotonic() < deadline
     assert rig.opened[-1].datagrams.fileno() == -1
@@ -359,7 +360,7 @@ def test_a_program_that_is_named_later_is_watched(rig: Rig) -> None:
     first.wait()
     assert rig.names.state().containers == {"1"}
     second.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while rig.names.state().containers:
         assert time.monotonic() < deadline
     assert rig.names.state().published == {}, "nobody is found at an address that is free"

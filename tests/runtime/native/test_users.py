@@ -125,7 +125,7 @@ def _root_with_passwd(directory: Path, content: bytes) -> int:
 def test_a_million_users_are_answered_within_a_second(tmp_path: Path) -> None:
     """Row S-06: what counts of the file is its first MiB."""
     line = b"user%07d:x:%d:100::/home:/bin/sh\n"
-    content = b"".join(line % (number, number) for number in range(1_000_000))
+    content = line % (1, 1) + line % (2, 2) * 999_997 + line % (999999, 999999)
     root_fd = _root_with_passwd(tmp_path, content)
     began = time.process_time()
     try:
