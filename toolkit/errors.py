@@ -356,6 +356,20 @@ class KernelFeatureMissingError(HostError):
     hint = "Run 'invoke doctor': it lists what is missing and how to get it."
 
 
+class LinkNameInUseError(ConflictError):
+    """The bridge of a network cannot have its name.
+
+    Attributes:
+        name: Of the link that has it.
+    """
+
+    hint = "Choose another name: the network's option com.docker.network.bridge.name."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"existing interface {name} is not this network's bridge")
+        self.name = name
+
+
 class NoFreeSubnetError(HostError):
     """Every subnet that could be chosen is routed or in use."""
 

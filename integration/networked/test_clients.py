@@ -186,6 +186,8 @@ def test_prune_takes_idle_networks(cli: CommandLine, make_network: Callable[...,
     assert cli("network", "prune", "-f") == "Deleted Networks:\nkept\n\n"
 
 
+BRIDGE_NAME = "com.docker.network.bridge.name"
+EXPOSING = "conflicting options: port exposing and the container type network mode"
 BAD: list[tuple[list[str], int, str]] = [
     (["network", "create", "--subnet", "10.71.0.0/33", "bad"], 1, "10.71.0.0/33"),
     (["network", "create", "--subnet", "10.71.0.128/25", "bad"], 1, "overlaps"),
@@ -220,6 +222,27 @@ BAD: list[tuple[list[str], int, str]] = [
         "-A INPUT -j DROP",
     ),
     (["run", "-d", "--mac-address", "zz", "busybox", "true"], 125, "zz"),
+    (["network", "inspect", "nosuch"], 1, "network nosuch not found"),
+    (["network", "create", "--subnet", "nonsense", "bad"], 1, "nonsense"),
+    (["network", "create", "--subnet", "10.72.0.0/31", "bad"], 1, "at most 30 bits"),
+    (
+        ["network", "create", "-o", f"{BRIDGE_NAME}=lan0", "bad"],
+        1,
+        "existing interface lan0 is not",
+    ),
+    (["network", "create", "-o", f"{BRIDGE_NAME}=a/b", "bad"], 1, "no name of a link: 'a/b'"),
+    (["network", "connect", "--alias", "y" * 70, "lan", "web"], 1, "at most 64 characters"),
+    (["run", "-d", "--link", "web:a;b", "busybox", "true"], 125, "invalid link alias 'a;b'"),
+    (["run", "-d", "--link", "web:" + "y" * 130, "busybox", "true"], 125, "at most 128"),
+    (["run", "-d", "--hostname", "y" * 70, "busybox", "true"], 125, "at most 64 characters"),
+    (["run", "-d", "--name", "n" * 130, "busybox", "true"], 125, "two to 128 characters"),
+    (["run", "-d", "--network", "container:web", "--expose", "80", "busybox"], 125, EXPOSING),
+    (["run", "-d", "--network", "container:web", "-h", "x", "busybox"], 125, "hostname and the"),
+    (
+        ["run", "-d", "--network", "host", "--ip", "10.9.9.9", "busybox"],
+        125,
+        "user defined networks",
+    ),
 ]
 
 
@@ -239,7 +262,8 @@ def test_bad_input_is_one_clear_line(
     for container in cli.world.engine.client.containers.list(every=True):
         if container["Id"] != web:
             cli.world.engine.client.containers.remove(container["Id"], force=True)
-    assert (done.returncode, done.stdout.replace("\n", "")[64:]) == (code, "")
+    output = done.stdout.strip().removeprefix("[]")  # of inspect: what was found
+    assert (done.returncode, output[64:]) == (code, "")
     assert text in done.stderr
     lines = [line for line in done.stderr.splitlines() if line and not line.startswith("Run '")]
     lines = [line for line in lines if line != "exit status 1"]  # docker's, behind its own line

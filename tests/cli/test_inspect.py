@@ -28,6 +28,14 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(
     assert (result.exit_code, result.err) == (1, "toolkit: No such object: nope\n")
 
 
+def test_what_is_missing_of_one_kind_is_said_in_the_engines_words(
+    toolkit: CommandLine, stub: StubEngine
+) -> None:
+    stub.on("GET /networks/nope", says(404, {"message": "network nope not found"}))
+    result = toolkit("network", "inspect", "nope")
+    assert (result.exit_code, result.err) == (1, "toolkit: network nope not found\n")
+
+
 def test_the_kind_can_be_chosen(toolkit: CommandLine, stub: StubEngine) -> None:
     stub.on("GET /images/x/json", says(200, {"Id": "2"}))
     assert toolkit("inspect", "--type", "image", "-f", "{{.Id}}", "x").out == "2\n"

@@ -126,8 +126,9 @@ def test_two_networks_cannot_share_addresses() -> None:
     ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/31", "::/0", "0.0.0.0/0", "127.0.0.0/8", "x\n/8"],
 )
 def test_a_subnet_that_no_container_could_live_in_is_refused(text: str) -> None:
-    with pytest.raises(InvalidRequestError):
+    with pytest.raises(InvalidRequestError, match=r"^invalid subnet .*: ") as refused:
         subnets.parse_subnet(text)
+    assert "\n" not in str(refused.value)
 
 
 def test_the_host_part_of_a_subnet_does_not_matter() -> None:

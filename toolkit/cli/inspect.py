@@ -114,7 +114,7 @@ def _find(name: str, finders: Sequence[Find]) -> Document:
         try:
             return find(name)
         except ApiError as error:
-            if error.status != _HTTP_NOT_FOUND:
+            if error.status != _HTTP_NOT_FOUND or len(finders) == 1:
                 raise
     raise ObjectNotFoundError(name)
 

@@ -88,7 +88,7 @@ def check_endpoint(spec: EndpointSpec, record: NetworkRecord | None) -> Endpoint
     if len(spec.aliases) > _MOST_ALIASES:
         raise InvalidRequestError(f"{len(spec.aliases)} network aliases are too many")
     for alias in spec.aliases:
-        check_host_name(alias.replace("_", "x"), "network alias")
+        check_host_name(alias, "network alias", also="_")
         if not alias:
             raise InvalidRequestError("invalid network alias: it is empty")
     check_link_texts(spec.links)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LONGEST_STRING_BYTES: Final = 128 * 1024 - 1  # MAX_ARG_STRLEN without its end
 LONGEST_PROGRAM_BYTES: Final = 1536 * 1024  # below a quarter of the usual stack, with room
 _LONGEST_HOST_NAME: Final = 64
+_LONGEST_LABEL: Final = 63
 _LARGEST_SIZE: Final = 0xFFFF
 _LONGEST_USER: Final = 256
 
@@ -142,10 +143,15 @@ def check_working_dir(path: str) -> None:
         )
 
 
-def check_host_name(name: str, field: str) -> None:
-    """Refuse what RFC 1123 does not allow (row S-70)."""
-    if name and (len(name) > _LONGEST_HOST_NAME or not _HOST_NAME.fullmatch(name)):
-        raise InvalidRequestError(f"invalid {field} format: {name[:80]!r}")
+def check_host_name(name: str, field: str, *, also: str = "") -> None:
+    """Refuse what RFC 1123 does not allow, but for the characters *also* (row S-70)."""
+    plain = name.translate(dict.fromkeys(map(ord, also), "x"))
+    if name and (len(name) > _LONGEST_HOST_NAME or not _HOST_NAME.fullmatch(plain)):
+        characters = ", ".join(["letters, digits", *(repr(one) for one in also)])
+        raise InvalidRequestError(
+            f"invalid {field} format: {name[:80]!r}: use {characters}, '.' and '-' inside, "
+            f"at most {_LONGEST_HOST_NAME} characters, {_LONGEST_LABEL} between dots"
+        )
 
 
 def check_address(text: str, field: str) -> None:

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from toolkit.errors import LinkError
+from toolkit.errors import LinkError, LinkNameInUseError
 from toolkit.network.addresses import AddressPool, mac_of
 from toolkit.network.link_names import LinkOwner
 from toolkit.network.spoof_guard import NoGuard, SpoofGuard
@@ -113,13 +113,13 @@ class Bridge:
         """Return the index of the bridge, which is up and has its addresses; make or mend it.
 
         Raises:
-            LinkError: EEXIST: the name belongs to a link that is not this bridge.
+            LinkNameInUseError: The name belongs to a link that is not this bridge.
         """
         link = self.stack.link(self.spec.link_name) or self._find_renamed()
         if link is None:
             return self._create()
         if link.kind != "bridge" or link.alias not in {"", self.spec.owner.alias}:
-            raise LinkError("create bridge", link.name, errno.EEXIST)
+            raise LinkNameInUseError(link.name)
         self._mend(link)
         return link.index
 

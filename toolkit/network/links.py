@@ -148,7 +148,7 @@ def check_alias(alias: str) -> None:
     if len(alias) > _LONGEST_ALIAS or not _ALIAS.fullmatch(alias):
         raise InvalidLinkError(
             f"invalid link alias {alias[:80]!r}: use letters, digits, '_', '.' and '-', "
-            "a letter or digit first"
+            f"a letter or digit first, at most {_LONGEST_ALIAS}"
         )
 
 

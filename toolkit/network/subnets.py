@@ -134,8 +134,10 @@ def parse_subnet(text: str) -> Network:
     """
     try:
         subnet = ip_network(text, strict=False)
-    except ValueError as error:
-        raise InvalidRequestError(f"invalid subnet {text!r}: {error}") from error
+    except ValueError:
+        raise InvalidRequestError(
+            f"invalid subnet {text[:80]!r}: use a network with its prefix length, as in 10.1.0.0/16"
+        ) from None
     if "/" not in text or subnet.prefixlen > _LONGEST_USABLE[subnet.version]:
         raise InvalidRequestError(
             f"invalid subnet {text!r}: it needs a prefix of at most "
