@@ -69,6 +69,12 @@ def test_control_groups_have_the_flavour_that_was_asked_for(own: Machine) -> Non
     assert own.cgroups == wanted
 
 
+def test_docker_s_command_is_there_and_no_daemon_of_its(own: Machine) -> None:
+    asked = "env DOCKER_HOST=unix://%s docker version --format {{.Server.Version}}"
+    assert own.host.check_output(asked, own.socket_path)
+    assert not own.host.exists("dockerd")
+
+
 def test_provisioning_again_changes_nothing(own: Machine) -> None:
     before = own.host.check_output(STATE)
     environ = f"env TOOLKIT_PROVISION=machine TOOLKIT_CGROUPS={own.cgroups}"

@@ -61,14 +61,16 @@ chroot "$root" systemctl mask -q apt-daily.timer apt-daily-upgrade.timer dpkg-db
   e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-networkd-wait-online.service
 
 # what `invoke up` does in any machine, as far as a tree can have it
-mkdir "$root/toolkit" "$root/tmp/wheels"
+mkdir "$root/toolkit" "$root/tmp/brought"
 cp -R "$TOOLKIT_SOURCE/pyproject.toml" "$TOOLKIT_SOURCE/README.md" "$TOOLKIT_SOURCE/LICENSE" \
   "$TOOLKIT_SOURCE/toolkit" "$TOOLKIT_SOURCE/vagrant" "$root/toolkit/"
-cp "$TOOLKIT_WHEELS"/*.whl "$root/tmp/wheels/"
-chroot "$root" env TOOLKIT_PROVISION=box PIP_NO_INDEX=1 PIP_FIND_LINKS=/tmp/wheels PIP_CONFIG_FILE=/dev/null \
+cp "$TOOLKIT_WHEELS"/*.whl "$root/tmp/brought/"
+# inside no name can be looked up: /etc/resolv.conf waits for systemd-resolved to run
+(cd "$root/tmp/brought" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get download -q docker.io)
+chroot "$root" env TOOLKIT_PROVISION=box TOOLKIT_PACKAGES=/tmp/brought PIP_NO_INDEX=1 PIP_FIND_LINKS=/tmp/brought PIP_CONFIG_FILE=/dev/null \
   PYTHONDONTWRITEBYTECODE=1 HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
   sh /toolkit/vagrant/provision/all.sh
-rm -rf "$root/toolkit" "$root/tmp/wheels" "$root/root/.cache"
+rm -rf "$root/toolkit" "$root/tmp/brought" "$root/root/.cache"
 install -d "$root/toolkit"
 chroot "$root" chown vagrant:vagrant /toolkit
 
