@@ -20,6 +20,7 @@ from toolkit.config import Instance
 from toolkit.errors import ToolkitError
 from toolkit.vm import machine_verbs, suites
 from toolkit.vm.conformance import measure as measure_conformance
+from toolkit.vm.memory import Memory
 from toolkit.vm.settings import MachineSettings, is_root
 from toolkit.vm.this_machine import ThisMachine
 from toolkit.vm.where import decide
@@ -42,6 +43,11 @@ def _machine(instance: str) -> ThisMachine:
     if sys.platform != "linux":
         raise Exit("The engine needs a Linux kernel: invoke up makes a machine that has one.", 1)
     return ThisMachine(instance=Instance.from_environment(environ))
+
+
+def _has_machines(instance: str) -> bool:
+    settings = MachineSettings.from_environment(os.environ, instance=instance)
+    return Memory.read(settings.state_dir) is not None
 
 
 def _machines(instance: str = "", **chosen: str | int) -> Machines:
@@ -76,7 +82,7 @@ _MACHINE = "name of the machine (default: the first)"
 
 @task(
     help={
-        "here": "run the engine on this machine (the default as root on Linux)",
+        "here": "run the engine on this machine (the default as root on Linux without a machine)",
         "provider": "make a machine: libvirt, virtualbox, vmware_desktop, parallels or qemu",
         "machines": "how many machines",
         "cgroups": "flavour of control groups that a machine is started with: v1 or v2",
@@ -96,7 +102,13 @@ def up(
     """Make this machine or a Vagrant machine ready, start the engine, run a first container."""
     with _told():
         where = decide(
-            os.environ, here=here, provider=provider, platform=sys.platform, is_root=is_root()
+            os.environ,
+            here=here,
+            provider=provider,
+            platform=sys.platform,
+            is_root=is_root(),
+            asked_of_machines="--machines" if machines else "--cgroups" if cgroups else "",
+            has_machines=_has_machines(instance),
         )
         if where.is_here:
             _machine(instance).up(install=install)

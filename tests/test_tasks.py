@@ -12,6 +12,8 @@ from invoke.exceptions import Exit
 from invoke.runners import Result
 
 import tasks
+from toolkit.vm.memory import Memory
+from toolkit.vm.settings import MachineSettings, Places
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +89,30 @@ def test_tests_on_machines_without_any_say_how_to_get_one(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(Exit, match=r"has no machine(.|\n)*invoke up"):
         tasks.test.body(ExitsWith(0), machine=True)
+
+
+@pytest.mark.parametrize("has_one", [True, False])
+def test_up_wakes_the_machine_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_one: bool
+) -> None:
+    went: list[str] = []
+
+    class Up:
+        def __init__(self, place: str) -> None:
+            self._place = place
+
+        def up(self, **_: Any) -> None:
+            went.append(self._place)
+
+    places = Places(state_dir=tmp_path, cache_dir=tmp_path, runtime_dir=tmp_path)
+    settings = MachineSettings(instance_name="tku", provider="libvirt", places=places)
+    if has_one:
+        Memory.of(settings, {}).write(settings.state_dir)
+    monkeypatch.setattr(Places, "of", lambda *_, **__: places)
+    monkeypatch.setattr(tasks, "is_root", lambda: True)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("TOOLKIT_PROVIDER", raising=False)
+    monkeypatch.setattr(tasks, "_machines", lambda *_, **__: Up("machine"))
+    monkeypatch.setattr(tasks, "_machine", lambda _: Up("here"))
+    assert exit_code_of(tasks.up, Context(), instance="tku") == 0
+    assert went == ["machine" if has_one else "here"]

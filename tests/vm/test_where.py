@@ -13,9 +13,19 @@ def where(
     provider: str = "",
     platform: str = "linux",
     is_root: bool = True,
+    asked_of_machines: str = "",
+    has_machines: bool = False,
     **environ: str,
 ) -> Where:
-    return decide(environ, here=here, provider=provider, platform=platform, is_root=is_root)
+    return decide(
+        environ,
+        here=here,
+        provider=provider,
+        platform=platform,
+        is_root=is_root,
+        asked_of_machines=asked_of_machines,
+        has_machines=has_machines,
+    )
 
 
 def test_root_on_linux_needs_no_machine() -> None:
@@ -49,3 +59,20 @@ def test_here_on_macos_is_refused() -> None:
 def test_here_and_a_provider_contradict_each_other() -> None:
     with pytest.raises(InvalidRequestError, match="choose one"):
         where(here=True, provider="libvirt")
+
+
+def test_a_machine_that_is_there_is_the_one_that_is_meant_and_why_is_told() -> None:
+    decided = where(has_machines=True)
+    assert not decided.is_here
+    assert "has one" in decided.reason
+
+
+def test_here_passes_over_a_machine_that_is_there() -> None:
+    assert where(here=True, has_machines=True).is_here
+
+
+@pytest.mark.parametrize("option", ["--machines", "--cgroups"])
+def test_what_only_a_machine_can_do_is_a_wish_for_one(option: str) -> None:
+    assert where(asked_of_machines=option) == Where(is_here=False, reason=f"{option} is asked for")
+    with pytest.raises(InvalidRequestError, match=f"--here and {option}: choose one"):
+        where(here=True, asked_of_machines=option)

@@ -29,24 +29,48 @@ class Where:
 
 
 def decide(
-    environ: Mapping[str, str], *, here: bool, provider: str, platform: str, is_root: bool
+    environ: Mapping[str, str],
+    *,
+    here: bool,
+    provider: str,
+    platform: str,
+    is_root: bool,
+    asked_of_machines: str = "",
+    has_machines: bool = False,
 ) -> Where:
     """Return where the engine is to run.
+
+    Args:
+        environ: May name a provider, in TOOLKIT_PROVIDER.
+        here: This machine is asked for.
+        provider: A machine of that provider's is asked for.
+        platform: `sys.platform`.
+        is_root: This process may change this machine.
+        asked_of_machines: An option that only a machine can honour; empty: none was given.
+        has_machines: The instance has machines, running or not.
 
     Raises:
         InvalidRequestError: This machine is asked for and cannot, or both are asked for.
     """
-    named = provider or environ.get("TOOLKIT_PROVIDER", "")
-    if here and provider:
-        raise InvalidRequestError("--here and --provider: choose one")
-    if here and platform != "linux":
-        raise InvalidRequestError("--here: the engine needs a Linux kernel; leave it out")
     if here:
-        return Where(is_here=True, reason="asked for")
-    if named:
-        return Where(is_here=False, reason=f"provider {named} is asked for")
+        return _here(platform, other="--provider" if provider else asked_of_machines)
+    if named := provider or environ.get("TOOLKIT_PROVIDER", ""):
+        asked_of_machines = f"provider {named}"
+    elif has_machines:
+        reason = "this instance has one (invoke destroy removes it, --here passes it over)"
+        return Where(is_here=False, reason=reason)
+    if asked_of_machines:
+        return Where(is_here=False, reason=f"{asked_of_machines} is asked for")
     if platform != "linux":
         return Where(is_here=False, reason="the engine needs a Linux kernel")
     if is_root:
         return Where(is_here=True, reason="Linux, and you are root")
     return Where(is_here=False, reason="you are not root here (--here as root needs no machine)")
+
+
+def _here(platform: str, *, other: str) -> Where:
+    if other:
+        raise InvalidRequestError(f"--here and {other}: choose one")
+    if platform != "linux":
+        raise InvalidRequestError("--here: the engine needs a Linux kernel; leave it out")
+    return Where(is_here=True, reason="asked for")
