@@ -10,6 +10,7 @@ import pytest
 from toolkit.errors import MachineError
 from toolkit.vm import libvirt_daemon
 from toolkit.vm.libvirt_daemon import POOL, LibvirtDaemon
+from toolkit.vm.libvirt_traces import LibvirtTraces
 from toolkit.vm.process import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -88,10 +89,31 @@ def test_without_one_it_is_started_with_its_log_daemon_first(
     monkeypatch.setattr("toolkit.vm.libvirt_daemon.shutil.which", lambda name: f"/sbin/{name}")
     monkeypatch.setattr("toolkit.vm.libvirt_daemon.os.geteuid", lambda: 0)
     monkeypatch.setattr(libvirt_daemon, "_running", lambda _: None)
+    monkeypatch.setattr(libvirt_daemon, "is_emulated", lambda: False)
     daemon.ensure("tku", pool_dir=tmp_path / "disks")
     programs = [command.split()[0] for command in libvirt.ran]
-    assert programs[:3] == ["virtlogd", "libvirtd", "version"]
+    started = [name for name in programs if name not in {"iptables", "ip6tables"}]
+    assert started[:3] == ["virtlogd", "libvirtd", "version"]
     assert 'auth_unix_rw = "none"' in (daemon.directory / "libvirtd.conf").read_text()
+
+
+def test_a_kvm_that_cannot_work_is_hidden_from_the_daemon_alone(
+    daemon: LibvirtDaemon,
+    libvirt: FakeLibvirt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("toolkit.vm.libvirt_daemon.shutil.which", lambda name: f"/sbin/{name}")
+    monkeypatch.setattr("toolkit.vm.libvirt_daemon.os.geteuid", lambda: 0)
+    monkeypatch.setattr(libvirt_daemon, "_running", lambda _: None)
+    monkeypatch.setattr(libvirt_daemon, "is_emulated", lambda: True)
+    monkeypatch.setattr(libvirt_daemon, "_KVM", tmp_path)
+    daemon.ensure("tku", pool_dir=tmp_path / "disks")
+    started = next(command for command in libvirt.ran if " libvirtd " in command)
+    assert started.startswith("unshare --mount --propagation slave sh -c mount --bind")
+    instead = daemon.directory / "no-kvm"
+    assert f"{instead} libvirtd --daemon" in started
+    assert instead.stat().st_mode & 0o777 == 0
 
 
 def test_an_ordinary_user_is_told_to_start_it(
@@ -138,8 +160,9 @@ def test_the_last_user_ends_ours_and_what_it_made(
     monkeypatch.setattr(
         "toolkit.vm.libvirt_daemon.ProcessIdentity.stop", lambda self, _: stopped.append(self.pid)
     )
+    monkeypatch.setattr(LibvirtTraces, "put_back", lambda _: stopped.append(0))
     assert daemon.release("one") is True
-    assert stopped == [os.getpid()]
+    assert stopped == [os.getpid(), 0]  # what it left is put back after it
     assert {f"pool-destroy {POOL}", "net-undefine vagrant-libvirt"} <= set(libvirt.ran)
     assert not daemon.directory.exists()
 

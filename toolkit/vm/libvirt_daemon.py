@@ -2,8 +2,8 @@
 """libvirt where nothing starts it: no systemd, no init script, as in a container or CI.
 
 Owns two daemons, virtlogd and libvirtd, from their start to their end, with their
-configuration, sockets and pid files in a directory of ours. Where somebody else's
-libvirtd answers, nothing is started and nothing stopped.
+configuration, sockets and pid files in a directory of ours, and what they see of /dev.
+Where somebody else's libvirtd answers, nothing is started and nothing stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import MachineError
 from toolkit.vm import commands
+from toolkit.vm.libvirt_traces import LibvirtTraces
 from toolkit.vm.process import ProcessIdentity
+from toolkit.vm.vagrant import is_emulated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,14 @@ auth_unix_rw = "none"
 unix_sock_ro_perms = "0700"
 unix_sock_rw_perms = "0700"
 """
+# Where /dev/kvm is and does not work, libvirt asks QEMU what it can do again and again: "KVM was
+# enabled when probing, but it is not available now". A file that nobody may open in its place,
+# seen by the daemon and its children alone, ends that.
+_WITHOUT_KVM: Final = (
+    *("unshare", "--mount", "--propagation", "slave"),
+    *("sh", "-c", 'mount --bind "$0" /dev/kvm && exec "$@"'),
+)
+_KVM: Final = Path("/dev/kvm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +93,21 @@ class LibvirtDaemon:
         if not users.is_dir():
             return False
         (users / user).unlink(missing_ok=True)
-        if not self.is_ours or any(users.iterdir()):
+        if any(users.iterdir()):
             return False
+        was_ours = self.is_ours
+        if was_ours:
+            self._take_back()
+        self._traces.put_back()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return was_ours
+
+    @property
+    def _traces(self) -> LibvirtTraces:
+        return LibvirtTraces(record=self.directory / "before.json", run=self.run)
+
+    def _take_back(self) -> None:
+        """Have our libvirtd undo what it did, and end it."""
         self.close_pool()
         with suppress(MachineError):  # somebody else may have stopped it
             self.run([*_VIRSH, "net-destroy", _NETWORK])
@@ -93,9 +116,7 @@ class LibvirtDaemon:
             identity = _running(self.directory / f"{name}.pid")
             if identity is not None:
                 identity.stop(_GRACE_SECONDS)
-        shutil.rmtree(self.directory, ignore_errors=True)
         self.say("libvirtd stopped, which was started for the machines")
-        return True
 
     def _start(self) -> None:
         for name in ("virtlogd", "libvirtd"):  # in this order: libvirtd asks for the other
@@ -113,10 +134,18 @@ class LibvirtDaemon:
         if _running(Path("/run/virtlogd.pid")) is None:
             self.run(["virtlogd", "--daemon", "--pid-file", pid_files["virtlogd"]])
         libvirtd = ["libvirtd", "--daemon", "--pid-file", pid_files["libvirtd"]]
-        command = [*libvirtd, "--config", str(configuration)]
-        self.run(command)
+        self._traces.note()
+        self.run([*self._view(), *libvirtd, "--config", str(configuration)])
         # it looks at every emulator first
         self.run([*_VIRSH, "version"], timeout_seconds=_START_SECONDS)
+
+    def _view(self) -> list[str]:
+        """Return what starts the daemon with a /dev of its own, where it has to have one."""
+        if not (is_emulated() and _KVM.exists()):
+            return []
+        instead = self.directory / "no-kvm"
+        instead.touch(mode=0)
+        return [*_WITHOUT_KVM, str(instead)]
 
     def _open_pool(self, directory: Path) -> None:
         """Make the place for disks known; it lasts as long as the daemon, the disks longer."""
