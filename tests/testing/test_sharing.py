@@ -12,6 +12,7 @@ from tests.fakes.stub_engine import Exchange, StubEngine, says
 from toolkit.client import ApiError, Client
 from toolkit.testing import NotReadyError
 from toolkit.testing.engine import ContainerEngine
+from toolkit.testing.images import ContainerImage
 from toolkit.testing.leases import LeaseFailedError
 from toolkit.testing.resources import Network, Volume
 from toolkit.testing.sharing import OwnContainers, SharedContainers
@@ -44,7 +45,9 @@ def stub() -> StubEngine:
 @pytest.fixture
 def engine(stub: StubEngine, tmp_path: Path) -> Iterator[ContainerEngine]:
     with stub.serving(tmp_path / "s") as url, Client(url) as client:
-        yield ContainerEngine(client, features=FEATURES, run_id="run")
+        made = ContainerEngine(client, features=FEATURES, run_id="run")
+        yield made
+        made.close()
 
 
 def lease(stub: StubEngine, first: dict[str, Any]) -> list[Any]:
@@ -178,6 +181,17 @@ def test_what_could_not_be_made_is_told_to_the_others(
     with pytest.raises(NotReadyError):
         SharedContainers(engine)("img", wait=refuse)
     assert {"Error": "NotReadyError: never"} in said
+
+
+def test_a_snapshot_that_could_not_be_made_is_made_again(
+    stub: StubEngine, engine: ContainerEngine
+) -> None:
+    lease(stub, {"Make": True})
+    images = ContainerImage(engine)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            images.snapshot_after(lambda _: 1 / 0, "img")
+    assert removed(stub) == ["DELETE /containers/c1", "DELETE /containers/c2"]
 
 
 def test_docker_has_a_shared_one_for_each_process(

@@ -6,7 +6,13 @@ Standard library only, and little of that: importing it stays under 40 ms, so ne
 """
 
 from toolkit.client.client import Client
-from toolkit.client.errors import ApiError, ConnectionLostError, EngineForbiddenError, StreamError
+from toolkit.client.errors import (
+    ApiError,
+    ConnectionLostError,
+    EngineForbiddenError,
+    EngineSilentError,
+    StreamError,
+)
 from toolkit.client.host import Host, resolve_host
 from toolkit.client.wire import HijackedConnection
 
@@ -15,6 +21,7 @@ __all__ = [
     "Client",
     "ConnectionLostError",
     "EngineForbiddenError",
+    "EngineSilentError",
     "HijackedConnection",
     "Host",
     "StreamError",

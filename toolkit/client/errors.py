@@ -34,6 +34,12 @@ class ConnectionLostError(EngineUnreachableError):
     hint = "The engine may have been stopped: look at its log, then try again."
 
 
+class EngineSilentError(ConnectionLostError):
+    """The engine did not answer in the time that the client gives it."""
+
+    hint = "The engine may be busy, or hang: look at its log."
+
+
 class StreamError(ToolkitError):
     """A stream of the engine is not what it should be, or carries an error.
 

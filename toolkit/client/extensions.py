@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from toolkit.client.errors import ApiError, ConnectionLostError, StreamError
+from toolkit.client.errors import ApiError, ConnectionLostError, EngineSilentError, StreamError
 from toolkit.client.pending import PendingAnswer
 from toolkit.client.query import quote
 
@@ -71,11 +71,14 @@ class Lines:
         """Return the next document.
 
         Raises:
-            ConnectionLostError: The engine closed instead.
+            ConnectionLostError: The engine closed instead, or was silent for too long.
             StreamError: It says something else.
         """
         while b"\n" not in self._buffer:
-            data = self._connection.recv()
+            try:
+                data = self._connection.recv()
+            except TimeoutError as error:
+                raise EngineSilentError("the engine does not answer") from error
             if not data:
                 raise ConnectionLostError("the engine closed the connection")
             self._buffer += data
@@ -99,8 +102,16 @@ class Lines:
         if "Kept" not in answer:
             raise StreamError(str(answer.get("Error", "the engine does not keep it")))
 
-    def end(self) -> Document:
-        """Let go, and return what was removed when it has been."""
+    def end(self, *, timeout_seconds: float | None = None) -> Document:
+        """Let go, and return what was removed when it has been.
+
+        Args:
+            timeout_seconds: Longest wait for that; without one it has no limit.
+
+        Raises:
+            EngineSilentError: The time is up; the engine removes it all the same.
+        """
+        self._connection.socket.settimeout(timeout_seconds)
         try:
             self.send({"End": True})
             removed = self.receive().get("Removed") or {}

@@ -11,7 +11,12 @@ import select
 import socket
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Self
 
-from toolkit.client.errors import ConnectionLostError, EngineForbiddenError, StreamError
+from toolkit.client.errors import (
+    ConnectionLostError,
+    EngineForbiddenError,
+    EngineSilentError,
+    StreamError,
+)
 from toolkit.client.frames import Chunk, FrameDecoder
 from toolkit.errors import EngineUnreachableError
 
@@ -109,7 +114,7 @@ class Connection:
         except (BrokenPipeError, ConnectionResetError):
             return
         except TimeoutError as error:
-            raise ConnectionLostError("the engine does not take the request") from error
+            raise EngineSilentError("the engine does not take the request") from error
 
     def _send_chunks(self, source: BinaryIO) -> None:
         while data := source.read(READ_BYTES):
@@ -203,7 +208,7 @@ class Connection:
         except ConnectionResetError as error:
             raise ConnectionLostError("the engine reset the connection") from error
         except TimeoutError as error:
-            raise ConnectionLostError("the engine does not answer") from error
+            raise EngineSilentError("the engine does not answer") from error
         self._buffer += data
         return len(data)
 

@@ -272,7 +272,9 @@ class Container:
     def remove(self) -> None:
         """Kill and remove it with its unnamed volumes; one that is gone already is no error."""
         try:
-            self.engine.client.containers.remove(self.id, force=True, volumes=True)
+            self.engine.ending.remove(
+                lambda client: client.containers.remove(self.id, force=True, volumes=True)
+            )
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from toolkit.client import ApiError, Client
-from toolkit.errors import EngineUnreachableError, ToolkitError
+from toolkit.errors import EngineUnreachableError
 from toolkit.testing import owners
 from toolkit.testing.container import Container
 from toolkit.testing.discovery import find_engine
+from toolkit.testing.ending import Ending
 from toolkit.testing.readiness import wait_ready
 from toolkit.testing.spec import (
     DEFAULT_WAIT_SECONDS,
@@ -67,6 +68,7 @@ class ContainerEngine:
         run_id: The same in all processes of a run.
         source: What named it.
         published_host: Address at which published ports are reached from here.
+        ending: Removes things, with a limit to each wait.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class ContainerEngine:
         self.source = source
         self.published_host = published_host
         self.session_name = f"{run_id[:12]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.ending = Ending(client)
         self._session: Lines | None = None
         self._undo = ExitStack()
 
@@ -137,12 +140,15 @@ class ContainerEngine:
             owners.remove_orphans(self.client)
 
     def close(self) -> None:
-        """End the session: when this returns, nothing of it is left. A second call does nothing."""
+        """End the session: when this returns, nothing of it is left. A second call does nothing.
+
+        An engine that does not answer in time is left to it, with a warning.
+        """
         session, self._session = self._session, None
         if session is not None:
-            with suppress(ToolkitError, OSError):  # one that is gone removes it when it is back
-                session.end()
+            self.ending.let_go(session)
         self._undo.close()  # after the containers: they may stand on what is let go here
+        self.ending.close()
         self.client.close()
 
     def on_close(self, act: Callable[[], object]) -> None:

@@ -188,7 +188,12 @@ class ContainerImage:
                 container.remove()
             return name
 
-        return str(lease.value(make))
+        try:
+            return str(lease.value(make))
+        except BaseException:
+            del self._snapshots[key]  # or the next one who asks takes it for made
+            lease.close()
+            raise
 
     def release(self) -> None:
         """Let go of the snapshots; they go with the last process that does."""

@@ -9,11 +9,9 @@ engine removes what carries its label. On docker's engine each process makes its
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from toolkit.client import StreamError
-from toolkit.errors import ToolkitError
 from toolkit.testing import owners
 
 if TYPE_CHECKING:
@@ -80,11 +78,13 @@ class Lease:
             self._lines.keep(container_id)
 
     def close(self) -> None:
-        """Let go; the last one returns when all is gone. A second call does nothing."""
+        """Let go; the last one returns when all is gone. A second call does nothing.
+
+        An engine that does not answer in time is left to it, with a warning.
+        """
         lines, self._lines = self._lines, None
         if lines is not None:
-            with suppress(ToolkitError, OSError):  # one that is gone removes it when it is back
-                lines.end()
+            self._engine.ending.let_go(lines)
 
     def _tell(self, document: dict[str, Any]) -> None:
         self._said = document

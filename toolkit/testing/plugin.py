@@ -184,7 +184,10 @@ def run_container(_own_containers: sharing.OwnContainers) -> RunContainer:
 def shared_container(
     container_engine: ContainerEngine, request: pytest.FixtureRequest
 ) -> Iterator[RunContainer]:
-    """Start containers once for the whole run, all workers of xdist together."""
+    """Start containers once for the whole run, all workers of xdist together.
+
+    On docker's own engine, which has no leases, each worker has one of its own.
+    """
     from toolkit.testing.sharing import SharedContainers  # noqa: PLC0415  # as above
 
     shared = SharedContainers(container_engine)
@@ -217,7 +220,10 @@ def container_volume(
 
 @pytest.fixture(scope="session")
 def container_image(container_engine: ContainerEngine) -> ContainerImage:
-    """Make sure of images: pull, load, build or bootstrap them once for the whole run."""
+    """Make sure of images: pull, load, build or bootstrap them once for the whole run.
+
+    On docker's own engine, which has no leases, each worker does so by itself.
+    """
     from toolkit.testing.images import ContainerImage  # noqa: PLC0415  # as above
 
     return ContainerImage(container_engine)

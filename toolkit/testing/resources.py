@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from toolkit.client import ApiError
-from toolkit.client.query import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +45,7 @@ class Volume(str):
 
     def remove(self) -> None:
         """Remove it; one that is gone already is no error."""
-        self.engine.client.volumes.remove(self, force=True)
+        self.engine.ending.remove(lambda client: client.volumes.remove(self, force=True))
 
 
 class Network(str):
@@ -130,7 +129,7 @@ class Network(str):
     def remove(self) -> None:
         """Remove it; one that is gone already is no error."""
         try:
-            self.engine.client.request("DELETE", f"/networks/{quote(self.id)}").read()
+            self.engine.ending.remove(lambda client: client.networks.remove(self.id))
         except ApiError as error:
             if error.status != _GONE:
                 raise

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+import warnings
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -76,9 +77,10 @@ class Sandbox(ContainerEngine):
         with suppress(ProcessLookupError):
             pidfd = os.pidfd_open(pid) if pid else -1
         super().close()
-        if pidfd >= 0:
-            _end(pidfd)
-        if pid:
+        if pidfd >= 0 and not _end(pidfd):
+            stays = f"{_data_dir(self.instance)} stays"
+            warnings.warn(f"the engine of a sandbox does not end, pid {pid}: {stays}", stacklevel=2)
+        elif pid:
             _remove_data(self.instance)
 
 
@@ -98,17 +100,17 @@ def _peer_pid(socket_path: Path) -> int:
     return int(credentials.unpack(raw)[0])
 
 
-def _end(pidfd: int) -> None:
-    """End an engine and wait for it: its namespace goes with it."""
+def _end(pidfd: int) -> bool:
+    """End an engine, whose namespace goes with it; tell whether it ended in time."""
     import select  # noqa: PLC0415  # only here
     import signal  # noqa: PLC0415  # same
 
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        return bool(select.select([pidfd], [], [], _END_SECONDS)[0])
     except ProcessLookupError:
-        return
+        return True
     finally:
-        select.select([pidfd], [], [], _END_SECONDS)
         os.close(pidfd)
 
 

@@ -59,12 +59,13 @@ class OwnContainers:
 
         With a kept one, the test's networks and volumes stay, too.
         """
-        for container in reversed(self.started):
-            if container not in self.kept and container.id not in self._reused:
-                container.remove()
         if self.kept:
             self.resources.pop_all()
-        self.resources.close()
+        with ExitStack() as undo:  # the first that fails keeps none of the others
+            undo.callback(self.resources.close)
+            for container in self.started:
+                if container not in self.kept and container.id not in self._reused:
+                    undo.callback(container.remove)
         self.started.clear()
 
 
@@ -111,8 +112,9 @@ class SharedContainers:
 
     def close(self) -> None:
         """Let go of all; with the last process that does, they are removed."""
-        for lease, container in self._leases.values():
-            lease.close()
-            if not self._engine.is_toolkit:
-                container.remove()
+        with ExitStack() as undo:  # as above
+            for lease, container in self._leases.values():
+                if not self._engine.is_toolkit:
+                    undo.callback(container.remove)
+                undo.callback(lease.close)
         self._leases.clear()
