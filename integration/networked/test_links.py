@@ -14,7 +14,8 @@ import pytest
 
 from integration.network.conftest import comes_true
 from integration.networked.commands import CLIENTS, CommandLine
-from integration.networked.conftest import ECHO, World, ask_here, do_in
+from integration.networked.conftest import ECHO, World, ask_here, do_in, opened_world
+from integration.security.lab import weakened_package
 from toolkit.client import ApiError
 
 if TYPE_CHECKING:
@@ -219,24 +220,77 @@ def test_no_value_begins_a_line_of_its_own(world: World, field: str, value: str)
     assert value.partition("\n")[0].replace("x y", "xy").partition(":")[0] in text
 
 
-def test_a_hosts_file_that_its_container_spoils_harms_only_itself(world: World) -> None:
-    """S-71, S-72: a link on its side, a huge file, none; the host's files stay."""
-    canary = Path("/etc/hosts").read_bytes()
+LINKED = "umount /etc/hosts; rm -f /etc/hosts; ln -s {outside} /etc/hosts"
+HUGE = "yes 10.9.9.9 somebody | dd bs=64k count=64 iflag=fullblock >>/etc/hosts"
+EMPTY = ": > /etc/hosts"
+MOST_BYTES = 256 * 1024
+
+
+def spoil_and_rewrite(world: World, spoil: str) -> tuple[Path, str]:
+    """Have a container spoil its hosts file, which has a link's line, and that line change.
+
+    Returns our own file of it, and the linked container's new address.
+    """
     db = world.run(*SLEEP, name="db")
-    for spoil in (
-        "umount /etc/hosts; rm -f /etc/hosts; ln -s /etc/passwd /etc/hosts",
-        "dd if=/dev/zero of=/etc/hosts bs=1M count=4",
-        ": > /etc/hosts",
-    ):
-        web = world.run(
-            "sh", "-c", f"{spoil}; exec sleep 120", name="web", Links=["db:store"], Privileged=True
-        )
-        world.engine.client.containers.restart(db, timeout_seconds=0)
-        own = world.instance.containers_dir / web / "hosts"
-        assert own.is_file()
-        assert not own.is_symlink()
-        assert own.stat().st_size <= 4 << 20
-        assert world.pid(web)
-        world.engine.client.containers.remove(web, force=True)
-        world.made.remove(web)
-    assert Path("/etc/hosts").read_bytes() == canary
+    words = ("sh", "-c", f"{spoil}; touch /spoiled; exec sleep 120")
+    web = world.run(*words, name="web", Links=["db:store"], Privileged=True)
+    assert comes_true(lambda: Path(f"/proc/{world.pid(web)}/root/spoiled").exists())
+    before = world.address(db)
+    world.engine.client.containers.restart(db, timeout_seconds=0)
+    assert world.address(db) != before  # so there is something to write
+    assert world.pid(web)
+    return world.instance.containers_dir / web / "hosts", world.address(db)
+
+
+def says(path: Path, address: str) -> bool:
+    """Return whether a hosts file gives the link's name that address."""
+    return any(
+        line.startswith(f"{address}\t") and "store" in line.split()
+        for line in path.read_text().splitlines()
+    )
+
+
+def give_outside(directory: Path) -> Path:
+    """Make a file of the host that looks like a hosts file with the link's line."""
+    outside = directory / "outside"
+    outside.write_text("172.17.0.99\tstore db\n")
+    return outside
+
+
+@pytest.mark.parametrize("spoil", [LINKED, HUGE, EMPTY], ids=["link", "huge", "empty"])
+def test_a_hosts_file_that_its_container_spoils_harms_only_itself(
+    world: World, spoil: str, tmp_path: Path
+) -> None:
+    """S-71, S-72: a link on its side of the bind, 4 MB, none; files of the host stay."""
+    outside = give_outside(tmp_path)
+    before = outside.read_bytes()
+    own, address = spoil_and_rewrite(world, spoil.format(outside=outside))
+    assert spoil == EMPTY or comes_true(lambda: says(own, address))
+    assert own.stat().st_size <= MOST_BYTES
+    assert own.is_file()
+    assert not own.is_symlink()
+    assert outside.read_bytes() == before
+
+
+@pytest.mark.parametrize("spoil", [LINKED, HUGE], ids=["link", "huge"])
+def test_control_a_hosts_file_that_is_written_where_the_container_has_it_harms_others(
+    worker_id: str, spoil: str, tmp_path: Path
+) -> None:
+    """S-71, S-72: the same, by its path in the container, links followed, without a bound."""
+    outside = give_outside(tmp_path)
+    ours = "EtcFile(self._context.files(record.id).hosts)"
+    theirs = "EtcFile(__import__('pathlib').Path(f'/proc/{record.state.pid}/root/etc/hosts'))"
+    changes = {
+        "engine/links.py": [(ours, theirs)],
+        "network/hosts_file.py": [
+            ("os.O_NOFOLLOW", "0"),
+            ("largest_bytes: int = LARGEST_BYTES", "largest_bytes: int = 1 << 30"),
+        ],
+    }
+    weak = {"PYTHONPATH": str(weakened_package(tmp_path, changes)), "PYTHONSAFEPATH": "1"}
+    with opened_world(f"w{worker_id[-3:]}", **weak) as world:
+        own, address = spoil_and_rewrite(world, spoil.format(outside=outside))
+        written = outside if spoil == LINKED else own
+        assert comes_true(lambda: says(written, address))
+        assert spoil == LINKED or own.stat().st_size > MOST_BYTES
+        world.clean()

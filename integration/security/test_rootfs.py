@@ -6,14 +6,18 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from integration.security.lab import Member, directory, file, launcher_family, link, packed
+from toolkit.client import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from integration.security.conftest import Weaken
     from integration.security.lab import Lab
 
@@ -89,6 +93,63 @@ def test_directories_that_are_made_on_the_way_stay_inside(lab: Lab, canary: Path
     with lab.image(*links) as image, lab.running(image=image) as container:
         lab.execute(container, "true", WorkingDir="/w/added/later")
         lab.execute(container, "true", WorkingDir="/up/added/later")
+
+
+_ETC_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
+_PUT_LINKS = """for name in {names}; do
+umount /$name; rm -f /$name; ln -s {target} /$name; done; :"""
+
+
+def start_with_linked_image(lab: Lab, target: str) -> None:
+    """Start a container whose image has links in the place of the three files."""
+    with lab.image(*(link(name, target) for name in _ETC_FILES)) as image:
+        tried = lab.run("/bin/cat", *(f"/{name}" for name in _ETC_FILES), image=image)
+    assert tried.status in {0, 400, 500}, tried
+    assert "host-secret" not in tried.out
+
+
+def start_with_own_links(lab: Lab, target: str) -> None:
+    """Start a container again that has put the links there itself."""
+    script = _PUT_LINKS.format(names=" ".join(_ETC_FILES), target=target)
+    with lab.created("sh", "-c", script, host={"Privileged": True}) as container:
+        containers = lab.engine.client.containers
+        containers.start(container)
+        assert containers.wait(container).result().exit_code == 0
+        with suppress(ApiError):  # to be refused is as good
+            containers.start(container)
+            containers.wait(container).result()
+        assert "host-secret" not in lab.output(container)
+
+
+@pytest.mark.parametrize("start", [start_with_linked_image, start_with_own_links])
+def test_files_in_etc_that_are_links_to_the_host_are_not_written_there(
+    lab: Lab, canary: Path, start: Callable[[Lab, str], None]
+) -> None:
+    """S-71: to a file that is there, and to one that would be made; the canary is compared."""
+    for name in ("secret", "planted"):
+        start(lab, f"{canary}/{name}")
+
+
+@pytest.mark.parametrize("start", [start_with_linked_image, start_with_own_links])
+def test_control_a_file_in_etc_that_is_made_by_its_joined_path_is_planted(
+    weakened: Weaken, tmp_path: Path, start: Callable[[Lab, str], None]
+) -> None:
+    """S-71: the same, where no layer hides what the image has, and text says what is made."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    defence = "    try:\n        return open_in_root(root_fd, path, os.O_PATH)\n"
+    by_text = (
+        "    root = os.readlink(f'/proc/self/fd/{root_fd}')\n"
+        "    os.close(os.open(root + os.fsdecode(path), os.O_CREAT | os.O_WRONLY, mode))\n"
+    )
+    hidden = "".join(f'    b"{name}",\n' for name in ("etc/hostname", "etc/hosts"))
+    changes = {
+        "kernel/paths.py": [(defence, by_text + defence)],
+        "storage/mountpoints.py": [(hidden + '    b"etc/resolv.conf",\n', "")],
+    }
+    with weakened(changes) as lab:
+        start(lab, f"{outside}/planted")
+    assert (outside / "planted").is_file()
 
 
 REFUSED_TARGETS = (
