@@ -33,7 +33,7 @@ def web(run_container: RunContainer, debian: str, database: Container) -> Contai
         ["python3", "/app.py"],
         ports=[8080],
         env={"DATABASE": f"{database.ip_address()}:6379"},
-        volumes={APP: "/app.py:ro"},
+        files={"/app.py": APP},
         wait=all_of(log("^serving$"), http("/health")),
     )
 
@@ -65,7 +65,7 @@ def test_without_a_database_the_application_says_so(
         ["python3", "/app.py"],
         ports=[8080],
         env={"DATABASE": "127.0.0.1:1"},
-        volumes={APP: "/app.py:ro"},
+        files={"/app.py": APP},
         wait=http("/health", status=503),
     )
     with pytest.raises(urllib.error.HTTPError, match="503"):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from toolkit.client import ApiError
+from toolkit.engine.inits import InitMissingError, find_static_init
 
 if TYPE_CHECKING:
     from integration.contract.conftest import Containers
@@ -175,8 +175,10 @@ def test_added_hosts_and_resolver(containers: Containers) -> None:
 
 def test_an_init_reaps_what_others_leave(containers: Containers) -> None:
     """Topic 11: the first program is an init, and passes signals on."""
-    if not any(shutil.which(name) for name in ("tini-static", "catatonit", "dumb-init")):
-        pytest.skip("no static init program on this machine")
+    try:
+        find_static_init()
+    except InitMissingError as error:
+        pytest.skip(str(error))
     script = "trap 'exit 9' TERM; (sleep 0.05 & exec true) ; while :; do sleep 0.05; done"
     made = containers.start("sh", "-c", script, host={"Init": True})
     top = containers.client.top(made)["Processes"]

@@ -4,7 +4,12 @@ from __future__ import annotations
 import pkgutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from toolkit.testing import plugin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,3 +74,25 @@ def test_no_exported_name_is_hidden_by_a_module() -> None:
     assert not modules & set(toolkit.testing.__all__)
     for name in toolkit.testing.__all__:
         assert callable(getattr(toolkit.testing, name))
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "ini", "factor"),
+    [("", "", "", 1), ("", "", "2", 2), ("", "3", "2", 3), ("4.5", "3", "2", 4.5)],
+)
+def test_the_option_goes_before_the_variable_before_the_ini_file(
+    monkeypatch: pytest.MonkeyPatch, option: str, variable: str, ini: str, factor: float
+) -> None:
+    monkeypatch.setenv("TOOLKIT_TIMEOUT_FACTOR", variable)
+    assert plugin._timeout_factor(config_of(option, ini)) == factor
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "nan", "inf"])
+def test_a_factor_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.delenv("TOOLKIT_TIMEOUT_FACTOR", raising=False)
+    with pytest.raises(pytest.UsageError, match="use a number above 0"):
+        plugin._timeout_factor(config_of(text, ""))
+
+
+def config_of(option: str, ini: str) -> Any:
+    return SimpleNamespace(getoption=lambda _: option or None, getini=lambda _: ini)

@@ -239,3 +239,27 @@ def test_with_a_kept_container_its_networks_stay(stub: StubEngine, engine: Conta
     assert own.keep() == [kept]
     own.close()
     assert removed(stub) == []
+
+
+def test_files_are_put_into_it_before_it_starts(stub: StubEngine, engine: ContainerEngine) -> None:
+    stub.on("PUT /containers/c1/archive", says(200, {}))
+    OwnContainers(engine, {})("img", files={"/etc/app.conf": "debug=1\n"})
+    told = [line.partition("?")[0] for line in stub.lines if "/containers/c1" in line]
+    assert told == ["PUT /containers/c1/archive", "POST /containers/c1/start"]
+    assert b"debug=1\n" in stub.request("PUT /containers/c1/archive").body
+
+
+def test_on_a_slow_machine_waits_are_longer(stub: StubEngine, engine: ContainerEngine) -> None:
+    engine.timeout_factor = 3
+    state = {"State": {"Status": "running", "Running": True}, "Config": {"Tty": False}}
+    stub.on("GET /containers/c1/json", says(200, state))
+    stub.on("GET /containers/c1/logs", says(200))
+
+    def runs_on(exchange: Exchange) -> None:
+        exchange.begin_chunks()
+        exchange.read_to_end()
+
+    stub.on("POST /containers/c1/wait", runs_on)
+    with pytest.raises(NotReadyError) as caught:
+        OwnContainers(engine, {})("img", wait=lambda _: False, timeout_seconds=0.02)
+    assert caught.value.waited_seconds >= 0.06

@@ -9,6 +9,7 @@ import pytest
 
 from toolkit.errors import InvalidRequestError
 from toolkit.testing.spec import (
+    FILES_LABEL,
     HealthCheck,
     RunOptions,
     create_body,
@@ -142,3 +143,13 @@ def test_a_specification_is_what_it_is_not_whose_it_is() -> None:
     assert first != key({"toolkit.session": "1"}, volumes={"v": "/w"})
     assert first != key({"toolkit.session": "1"}, image="other", volumes={"v": "/v"})
     assert first != key({"toolkit.session": "1"}, volumes={"v": "/v"}, env={"A": "b"})
+
+
+def test_containers_with_other_files_are_not_alike(tmp_path: Path) -> None:
+    (tmp_path / "app").write_text("1")
+
+    def label(content: Any) -> Any:
+        return body(files={"/app": content})["Labels"].get(FILES_LABEL)
+
+    assert label("1") == label(b"1") == label(tmp_path / "app")
+    assert len({label("1"), label("2"), body()["Labels"].get(FILES_LABEL)}) == 3

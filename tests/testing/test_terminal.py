@@ -109,3 +109,11 @@ def test_a_window_is_resized_and_closed(pty: FakePty) -> None:
     with Terminal(cast("Any", pty)) as terminal:
         terminal.resize(40, 100)
     assert (pty.size, pty.closed) == ((40, 100), 1)
+
+
+def test_on_a_slow_machine_it_is_waited_for_longer(pty: FakePty) -> None:
+    slow = Terminal(cast("Any", pty), timeout_factor=3)
+    with pytest.raises(NotShownError, match=r"'x' did not appear: 0.03 s"):
+        slow.expect("x", 0.01)
+    with pytest.raises(NotShownError, match=r"did not appear: 0.06 s"):
+        slow.wait(0.02)

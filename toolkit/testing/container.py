@@ -126,11 +126,12 @@ class Container:
         """
         pending = self.begin_wait()
         try:
-            if timeout_seconds is not None and not _readable_within(pending, timeout_seconds):
+            seconds = None if timeout_seconds is None else self._longer(timeout_seconds)
+            if seconds is not None and not _readable_within(pending, seconds):
                 raise NotReadyError(
-                    f"{self.title} still runs after {timeout_seconds:g} s",
+                    f"{self.title} still runs after {seconds:g} s",
                     condition="exited(None)",
-                    waited_seconds=timeout_seconds,
+                    waited_seconds=seconds,
                     state="running",
                 )
             return pending.result().exit_code
@@ -147,7 +148,7 @@ class Container:
         Raises:
             NotReadyError: It ended, or the time is up.
         """
-        return wait_ready(self, ready, timeout_seconds)
+        return wait_ready(self, ready, self._longer(timeout_seconds))
 
     def logs(self, *, tail_lines: int | None = None) -> str:
         """Return what it wrote, both streams as they came."""
@@ -297,6 +298,9 @@ class Container:
         from toolkit.testing.files import only_file  # noqa: PLC0415  # as above
 
         return only_file(self.engine.client.containers.copy_out(self.id, path)[1], path)
+
+    def _longer(self, seconds: float) -> float:
+        return seconds * self.engine.timeout_factor
 
     def _has_tty(self) -> bool:
         return bool(self.inspect()["Config"].get("Tty"))

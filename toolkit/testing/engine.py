@@ -25,6 +25,7 @@ from toolkit.testing.spec import (
     DEFAULT_WAIT_SECONDS,
     Command,
     RunOptions,
+    content_of,
     create_body,
     specification_hash,
 )
@@ -69,6 +70,7 @@ class ContainerEngine:
         source: What named it.
         published_host: Address at which published ports are reached from here.
         ending: Removes things, with a limit to each wait.
+        timeout_factor: Every time that a test waits at most is that much longer.
     """
 
     def __init__(
@@ -79,19 +81,21 @@ class ContainerEngine:
         run_id: str,
         source: str = "",
         published_host: str = LOOPBACK,
+        timeout_factor: float = 1.0,
     ) -> None:
         self.client = client
         self.features = features
         self.run_id = run_id
         self.source = source
         self.published_host = published_host
+        self.timeout_factor = timeout_factor
         self.session_name = f"{run_id[:12]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.ending = Ending(client)
         self._session: Lines | None = None
         self._undo = ExitStack()
 
     @classmethod
-    def open(cls, found: FoundEngine, run_id: str) -> Self:
+    def open(cls, found: FoundEngine, run_id: str, *, timeout_factor: float = 1.0) -> Self:
         """Open a session on an engine that answers.
 
         Raises:
@@ -105,6 +109,7 @@ class ContainerEngine:
                 run_id=run_id,
                 source=found.source,
                 published_host=found.published_host,
+                timeout_factor=timeout_factor,
             )
             engine.begin()
         except BaseException:
@@ -200,7 +205,8 @@ class ContainerEngine:
             NotReadyError: It ended, or was not ready in time.
         """
         if (ready := options.get("wait")) is not None:
-            wait_ready(container, ready, options.get("timeout_seconds", DEFAULT_WAIT_SECONDS))
+            seconds = options.get("timeout_seconds", DEFAULT_WAIT_SECONDS)
+            wait_ready(container, ready, seconds * self.timeout_factor)
 
     def body(
         self,
@@ -232,6 +238,8 @@ class ContainerEngine:
         created = self._with_image(image, lambda: create(body, name=name))
         container = Container(self, created.id, name=name, image=image)
         try:
+            for path, content in options.get("files", {}).items():
+                container.write_file(path, content_of(content))
             self.client.containers.start(created.id)
         except BaseException:
             container.remove()
@@ -266,7 +274,13 @@ class ContainerEngine:
         return self._started(image, {**body, "Labels": {**kept, REUSE_LABEL: key}}, options)
 
 
-def open_engine(explicit: str | None, environ: Mapping[str, str], run_id: str) -> ContainerEngine:
+def open_engine(
+    explicit: str | None,
+    environ: Mapping[str, str],
+    run_id: str,
+    *,
+    timeout_factor: float = 1.0,
+) -> ContainerEngine:
     """Find an engine, start a private one if need be, and open a session on it.
 
     Raises:
@@ -275,7 +289,7 @@ def open_engine(explicit: str | None, environ: Mapping[str, str], run_id: str) -
     for _ in range(_TRIES):
         found = find_engine(explicit, environ)
         try:
-            return ContainerEngine.open(found, run_id)
+            return ContainerEngine.open(found, run_id, timeout_factor=timeout_factor)
         except EngineUnreachableError as error:  # a private one that just ended, being idle
             failure = error
     raise failure

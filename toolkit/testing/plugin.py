@@ -70,7 +70,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="write the log of every container to a file below this directory",
     )
+    group.addoption(
+        "--container-timeout-factor",
+        metavar="FACTOR",
+        default=None,
+        help="make every wait for a container that much longer, where the engine's machine is slow "
+        "(default: TOOLKIT_TIMEOUT_FACTOR, else 1)",
+    )
     parser.addini("container_engine", "as --container-engine", default="")
+    parser.addini("container_timeout_factor", "as --container-timeout-factor", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -282,7 +290,22 @@ def _state_of(host: Host) -> str:
 def _open_engine(config: pytest.Config) -> ContainerEngine:
     from toolkit.testing.engine import open_engine  # noqa: PLC0415  # as above
 
-    return open_engine(_engine_option(config), os.environ, config.stash[_run_id_key])
+    run_id, factor = config.stash[_run_id_key], _timeout_factor(config)
+    return open_engine(_engine_option(config), os.environ, run_id, timeout_factor=factor)
+
+
+def _timeout_factor(config: pytest.Config) -> float:
+    """Return how much longer waits are; the option, the environment, the ini option."""
+    option = config.getoption("--container-timeout-factor")
+    variable = os.environ.get("TOOLKIT_TIMEOUT_FACTOR")
+    text = option or variable or config.getini("container_timeout_factor") or "1"
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise pytest.UsageError(f"container timeout factor {text!r}: use a number above 0")
+    return factor
 
 
 def _outcomes() -> tuple[type[BaseException], ...]:

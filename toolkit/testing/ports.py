@@ -149,13 +149,14 @@ class HttpWatch(Watch):
 
     def _ask(self) -> int:
         host, port = self.container.address(self._port)
+        seconds = _REQUEST_SECONDS * self.container.engine.timeout_factor
         if self._tls:
             context = ssl._create_unverified_context()  # noqa: S323, SLF001  # a test's own certificate
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, port, timeout=_REQUEST_SECONDS, context=context
+                host, port, timeout=seconds, context=context
             )
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=_REQUEST_SECONDS)
+            connection = http.client.HTTPConnection(host, port, timeout=seconds)
         try:
             connection.request("GET", self._path)
             return connection.getresponse().status

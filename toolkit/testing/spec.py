@@ -23,6 +23,7 @@ Command = str | Sequence[str]
 Body = dict[str, Any]
 
 DEFAULT_WAIT_SECONDS: Final = 60.0
+FILES_LABEL: Final = "toolkit.files"
 _NS_PER_SECOND: Final = 1_000_000_000
 _ALONE: Final = frozenset({"none", "host"})
 _LAST_PORT: Final = 65535
@@ -62,6 +63,8 @@ class RunOptions(TypedDict, total=False):
         env: Variables of its program.
         volumes: A volume, its name, or a path of this machine, to where the container
             finds it: ``"/v"`` or ``"/v:ro"``.
+        files: What is put into the container before it starts: path there, and a text,
+            bytes, or a file of the tests' machine, which need not be the engine's.
         network: A network, its name, ``none``, ``host``, or a container whose network it shares.
         aliases: Further names on the network, beside its own.
         name: The container's name; one is made up if there is none.
@@ -76,6 +79,7 @@ class RunOptions(TypedDict, total=False):
     ports: Sequence[int | str]
     env: Mapping[str, str]
     volumes: Mapping[str | Path, str]
+    files: Mapping[str, str | bytes | Path]
     network: str | Container | None
     aliases: Sequence[str]
     name: str
@@ -165,7 +169,7 @@ def create_body(
     body: Body = {
         "Image": image,
         "Env": [f"{name}={value}" for name, value in options.get("env", {}).items()],
-        "Labels": {**options.get("labels", {}), **labels},
+        "Labels": {**_file_label(options), **options.get("labels", {}), **labels},
         "ExposedPorts": {port: {} for port in ports},
         "HostConfig": _host_config(options, ports, labels, publish_on),
     }
@@ -178,6 +182,21 @@ def create_body(
         body["Healthcheck"] = options["health"].wire()
     _join_network(body, options)
     return merged(body, options.get("wire", {}))
+
+
+def content_of(content: str | bytes | Path) -> bytes:
+    """Return what a file of ``files=`` is to hold."""
+    if isinstance(content, Path):
+        return content.read_bytes()
+    return content.encode() if isinstance(content, str) else content
+
+
+def _file_label(options: RunOptions) -> dict[str, str]:
+    """Return a label that tells containers with different files from each other."""
+    digest = hashlib.sha256()
+    for path, content in sorted(options.get("files", {}).items()):
+        digest.update(json.dumps([path, content_of(content).hex()]).encode())
+    return {FILES_LABEL: digest.hexdigest()[:32]} if options.get("files") else {}
 
 
 def specification_hash(image_id: str, body: Mapping[str, Any], labels: Mapping[str, str]) -> str:

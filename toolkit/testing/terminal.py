@@ -61,8 +61,9 @@ class Terminal:
         output: All that has appeared, without escape sequences.
     """
 
-    def __init__(self, process: PtyProcess) -> None:
+    def __init__(self, process: PtyProcess, *, timeout_factor: float = 1.0) -> None:
         self._process = process
+        self._timeout_factor = timeout_factor
         self._raw = b""
         self._seen = 0
         self._at_end = False
@@ -80,7 +81,7 @@ class Terminal:
 
     def wait_raw(self, timeout_seconds: float = WAIT_SECONDS) -> None:
         """Wait until the command has taken the terminal over: what is typed earlier is lost."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + timeout_seconds * self._timeout_factor
         while time.monotonic() < deadline and self._process.isalive():
             if not termios.tcgetattr(self._process.fd)[_LOCAL_FLAGS] & termios.ICANON:
                 return
@@ -95,13 +96,14 @@ class Terminal:
             NotShownError: It did not in time, or the program has ended.
         """
         compiled = re.compile(pattern) if isinstance(pattern, str) else pattern
-        deadline = time.monotonic() + timeout_seconds
+        seconds = timeout_seconds * self._timeout_factor
+        deadline = time.monotonic() + seconds
         while (found := compiled.search(self.output, self._seen)) is None:
             left = deadline - time.monotonic()
             if self._at_end:
                 raise NotShownError(compiled.pattern, "the program has ended", self._new())
             if left <= 0:
-                raise NotShownError(compiled.pattern, f"{timeout_seconds:g} s", self._new())
+                raise NotShownError(compiled.pattern, f"{seconds:g} s", self._new())
             self._read_within(left)
         self._seen = found.end()
         return found
@@ -139,11 +141,12 @@ class Terminal:
         Raises:
             NotShownError: It did not end in time.
         """
-        deadline = time.monotonic() + timeout_seconds
+        seconds = timeout_seconds * self._timeout_factor
+        deadline = time.monotonic() + seconds
         while not self._at_end:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise NotShownError("(the end)", f"{timeout_seconds:g} s", self._new())
+                raise NotShownError("(the end)", f"{seconds:g} s", self._new())
             self._read_within(left)
         return int(self._process.wait())
 
@@ -198,7 +201,7 @@ class ContainerTerminal:
             argv = [*cli, "exec", "-it", *as_user, container.id, *words(command)]
         environ = {**os.environ, "TERM": "xterm"}
         process = PtyProcess.spawn(argv, env=environ, dimensions=(rows, columns))
-        terminal = Terminal(process)
+        terminal = Terminal(process, timeout_factor=container.engine.timeout_factor)
         self._opened.append(terminal)
         terminal.wait_raw()
         return terminal
