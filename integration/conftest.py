@@ -19,6 +19,7 @@ import pytest
 
 import toolkit
 from integration.leaks import Ledger, leaks_after
+from integration.pace import SLOWNESS
 from toolkit.bootstrap import bootstrap_image
 from toolkit.client import Client
 from toolkit.config import Instance
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     import docker
 
-_COMMAND_SECONDS = 60
+_COMMAND_SECONDS = 60 * SLOWNESS
 _HERE = Path(__file__).parent
 _SOURCE = Path(toolkit.__file__).parent.parent
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from integration.pace import SLOWNESS
 from toolkit.vm.leftovers import Leftovers
 from toolkit.vm.process import parent_and_state, processes_of
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from toolkit.config import Instance
 
-CONVERGE_SECONDS = 5.0
+CONVERGE_SECONDS = 5.0 * SLOWNESS
 _LOOK_AGAIN_MS = 50
 _PROC = Path("/proc")
 _NUMBERED = re.compile(r":\[\d+\]$")  # "socket:[123]": the number is no matter

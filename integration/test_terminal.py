@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from ptyprocess import PtyProcess
 
+from integration.pace import SLOWNESS
+
 if TYPE_CHECKING:
     from integration.conftest import Engine
 
@@ -131,7 +133,7 @@ def test_exec_has_a_terminal_of_its_own(
 
 
 ROUNDS = 150
-LONGEST_SECONDS = 2.0
+LONGEST_SECONDS = 2.0 * SLOWNESS
 MIB = 1024 * 1024
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.conftest import Engine, clear
+from integration.pace import SLOWNESS
 from toolkit.bootstrap import bootstrap_image
 from toolkit.client import ApiError, StreamError
 from toolkit.config import Instance
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MOMENT_SECONDS = 2.0
+_MOMENT_SECONDS = 2.0 * SLOWNESS
 Content = bytes | str | tarfile.TarInfo
 
 

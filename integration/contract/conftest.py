@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.pace import SLOWNESS
 from toolkit.client import ApiError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Containers:
 
     def await_state(self, container: str, wanted: str, seconds: float = 5) -> None:
         """Wait until docker's word for its state is so."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWNESS
         while self.state(container, "Status") != wanted:
             assert time.monotonic() < deadline, self.client.inspect(container)["State"]
             time.sleep(0.02)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.pace import SLOWNESS
 from toolkit.client import ApiError
 from toolkit.vm.leftovers import Leftovers
 
@@ -95,7 +96,7 @@ def test_live_and_single_stats(containers: Containers) -> None:
 def test_top_lists_its_processes_with_the_columns_of_ps(containers: Containers) -> None:
     """RT-234."""
     made = containers.start("sh", "-c", "sleep 60 & cat; wait", OpenStdin=True)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * SLOWNESS
     while len(containers.client.top(made)["Processes"]) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -157,7 +158,7 @@ def test_limits_survive_the_engine(containers: Containers) -> None:
     while Path(f"/proc/{pid}").exists():
         time.sleep(0.02)
     containers.engine.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * SLOWNESS
     while (state := containers.client.inspect(made)["State"])["StartedAt"] == began or not (
         state["Running"]
     ):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.pace import SLOWNESS
+
 if TYPE_CHECKING:
     from integration.contract.conftest import Containers
 
@@ -18,7 +20,7 @@ CAT: dict[str, Any] = {
     "AttachStderr": True,
 }
 ROUNDS = 150
-LONGEST_SECONDS = 2.0
+LONGEST_SECONDS = 2.0 * SLOWNESS
 
 
 def test_three_readers_from_before_the_start_hear_each_run(containers: Containers) -> None:
@@ -177,7 +179,7 @@ def test_logs_are_followed_over_rotation_and_bounded(containers: Containers) -> 
 def test_attach_replays_the_log_and_goes_on_live(containers: Containers) -> None:
     made = containers.create("sh", "-c", "echo early; cat", StdinOnce=True, **CAT)
     containers.client.start(made)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * SLOWNESS
     while containers.output(made) != b"early\n":
         assert time.monotonic() < deadline
         time.sleep(0.02)

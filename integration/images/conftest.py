@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.images.programs import Docker, Podman, program, running_docker
+from integration.pace import SLOWNESS
 from toolkit.images.archive_load import ImageArchives
 from toolkit.images.references import Reference
 from toolkit.images.registry.registries import Registries
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from toolkit.images.image import Image
     from toolkit.images.progress import ProgressMessage
 
-_START_SECONDS = 20.0
+_START_SECONDS = 20.0 * SLOWNESS
 _RULE = "needs the program docker-registry (apt-get install docker-registry)"
 
 

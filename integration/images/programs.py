@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.pace import SLOWNESS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SECONDS = 90
+_SECONDS = 90 * SLOWNESS
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from integration.images.programs import program
+from integration.pace import SLOWNESS
 from tests.storage.archives import archive, member
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from integration.images.conftest import Registry
 
 LOGIN = ("someone", "pass:word")
-_SECONDS = 60
+_SECONDS = 60 * SLOWNESS
 
 
 class Command(Protocol):

@@ -16,6 +16,7 @@ import pytest
 
 from integration.images.programs import Docker, Podman, program, run
 from integration.images.trees import by_the_second, described, differences, extracted
+from integration.pace import SLOWNESS
 from toolkit.bootstrap.debian import host_suite
 from toolkit.client import ApiError
 from toolkit.storage.layer import chain_id_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
 _NAME = "debian-trip"
-_SECONDS = 240
+_SECONDS = 240 * SLOWNESS
 # Of each six files one is removed, written, given away, and replaced by each other kind.
 _CHANGE = r"""
 set -e

@@ -10,12 +10,14 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from integration.pace import SLOWNESS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integration.conftest import Engine
 
-_SECONDS = 10
+_SECONDS = 10 * SLOWNESS
 
 
 class Make(Protocol):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from integration.pace import SLOWNESS
 from toolkit.kernel.namespaces import CLONE_NEWNET, bring_loopback_up, enter, unshare
 from toolkit.network.addresses import AddressPool
 from toolkit.network.bridge import Bridge, BridgeSpec, Seat, SeatRequest
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 INSTANCE: Final = "tktnet"
 HOST, NEIGHBOUR = IPv4Address("10.77.0.1"), IPv4Address("10.77.0.2")
-PATIENCE_SECONDS: Final = 0.4
+PATIENCE_SECONDS: Final = 0.4 * SLOWNESS
 
 
 @pytest.fixture(autouse=True)
@@ -209,7 +210,7 @@ def can_connect(address: object, port: int) -> bool:
 
 def comes_true(condition: Callable[[], bool], seconds: float = 5) -> bool:
     """Tell whether something becomes so in time; each question takes its own time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.pace import SLOWNESS
 from toolkit.network.dns import sockets
 from toolkit.network.names_server import NamesServer
 
@@ -191,7 +192,7 @@ def test_a_container_that_ends_is_let_go_without_an_engine(
     os.close(pidfd)
     namespace.process.kill()
     namespace.process.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * SLOWNESS
     while names.state().containers:
         assert time.monotonic() < deadline
     pid = names.state().pid

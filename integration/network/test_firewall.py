@@ -28,6 +28,7 @@ from integration.network.conftest import (
     packets,
     syn_to,
 )
+from integration.pace import SLOWNESS
 from tests.network.firewall_contract import FirewallContract
 from toolkit.network.firewall import (
     BridgedNetwork,
@@ -361,7 +362,7 @@ def test_the_watch_tells_of_a_flush_and_a_repair_closes_it(town: Town, what: str
         assert watch.changed_by_others()
         assert town.firewall.repair(town.state)
         assert not town.firewall.missing(town.state)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 5 * SLOWNESS
         assert town.rig.neighbour(lambda: can_connect(HOST, 8080))
         assert not town.rig.neighbour(lambda: can_connect(server.address, 80))
 

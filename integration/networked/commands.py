@@ -8,10 +8,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
+from integration.pace import SLOWNESS
+
 if TYPE_CHECKING:
     from integration.networked.conftest import World
 
-SECONDS: Final = 60
+SECONDS: Final = 60 * SLOWNESS
 CLIENTS: Final = ("docker", "toolkit")
 
 

@@ -25,6 +25,7 @@ from pyroute2 import IPRoute, NetNS, netns
 
 from integration.conftest import Engine, clear
 from integration.network.conftest import comes_true
+from integration.pace import SLOWNESS
 from toolkit.bootstrap import bootstrap_image
 from toolkit.client import ApiError
 from toolkit.config import Instance
@@ -38,7 +39,7 @@ BACKENDS: Final = ("native", "lxc")
 HOST: Final = "10.99.0.1"
 NEIGHBOUR: Final = "10.99.0.2"
 SUBNETS: Final = "172.16.0.0/12"
-PATIENCE_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 1.0 * SLOWNESS
 _COUNTERS: Final = re.compile(r" \[\d+:\d+\]$")
 ECHO: Final = ("nc", "-ll", "-p", "80", "-e", "cat")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from integration.pace import SLOWNESS
 from integration.runtime.lab import Lab
 from toolkit.bootstrap.busybox import find_static_busybox, packed_busybox_root
 from toolkit.config import Instance
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-_END_SECONDS = 5.0
+_END_SECONDS = 5.0 * SLOWNESS
 
 
 class Play(Protocol):

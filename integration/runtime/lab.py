@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from integration.pace import SLOWNESS
 from toolkit.runtime import document
 from toolkit.runtime.logfile import LogReader
 from toolkit.runtime.supervisor import AttachClient, ExitStatus, Running, Supervisor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from toolkit.config import Instance
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 30.0 * SLOWNESS
 _NUMBERS = itertools.count(1)
 _KINDS = {1: "stdout", 2: "stderr"}
 

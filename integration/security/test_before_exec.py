@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import toolkit
+from integration.pace import SLOWNESS
 from integration.security.lab import (
     Lab,
     Member,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _ALL_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _LOADER = "lib64/ld-linux-x86-64.so.2"
-_PROMPT_SECONDS = 20.0
+_PROMPT_SECONDS = 20.0 * SLOWNESS
 TTY = pytest.mark.parametrize("has_tty", [False, True], ids=["pipes", "tty"])
 
 

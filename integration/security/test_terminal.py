@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from integration.pace import SLOWNESS
 from integration.security.lab import launcher_family
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def terminal() -> Iterator[tuple[int, str]]:
 
 def arrives(fd: int, seconds: float = 0.5) -> bytes:
     """Return what comes out of the operator's side (an echo of what was typed, too)."""
-    found, deadline = b"", time.monotonic() + seconds
+    found, deadline = b"", time.monotonic() + seconds * SLOWNESS
     while (left := deadline - time.monotonic()) > 0 and select.select([fd], [], [], left)[0]:
         found += os.read(fd, 65536)
     return found

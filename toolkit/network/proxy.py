@@ -38,7 +38,9 @@ _CODE: Final = (
     "from toolkit.network.proxy_main import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", re.ASCII)
-_ANSWER_SECONDS: Final = 10.0
+# One that is gone closes its socket: this is for one that hangs. The first answer comes after
+# the start of an interpreter, which takes ten seconds on an emulated processor that is busy.
+_ANSWER_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 5.0
 _ANSWER_BYTES: Final = 4096
 

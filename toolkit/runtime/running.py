@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 Connect = Callable[[int], Awaitable[None]]
-_REPLY_SECONDS: Final = 10.0
+_REPLY_SECONDS: Final = 30.0  # of one that hangs: one that is gone closes its socket
 
 
 class Running:
