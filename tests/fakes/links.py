@@ -55,8 +55,8 @@ class FakeNetworkStack:
         )  # fmt: skip
         self.inside[pair.peer_netns_fd] = pair
 
-    def delete_link(self, name: str) -> None:
-        link = self.link(name)
+    def delete_link(self, name: str, *, index: int = 0) -> None:
+        link = self.by_index.get(index) if index else self.link(name)
         if link:
             del self.by_index[link.index]
             for port in self.links():

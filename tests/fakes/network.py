@@ -19,7 +19,7 @@ from toolkit.network.rtnetlink import NetworkStack, VethPair
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from ipaddress import IPv4Network
     from pathlib import Path
 
@@ -90,6 +90,7 @@ class FakeHost:
     Attributes:
         connected: The default route of each (network, container), by who was connected.
         fails: Raised by the next connect.
+        meanwhile: Called by a connect that has made its link.
         opened: How often an engine has opened the host's network.
     """
 
@@ -102,6 +103,7 @@ class FakeHost:
     connected: dict[tuple[str, str], bool] = field(default_factory=dict)
     routed_again: list[str] = field(default_factory=list)
     fails: LinkError | None = None
+    meanwhile: Callable[[], None] = lambda: None
     opened: int = 0
 
     def networks(self, instance: str) -> HostNetworks:
@@ -150,6 +152,7 @@ class FakeHost:
                 peer_name=seat.interface_name, peer_mac=seat.mac, peer_netns_fd=netns_fd, mtu=1500,
             )
         )  # fmt: skip
+        self.meanwhile()
         self.guard.admit(seat.link_name, seat.mac, seat.addresses)
         self.connected[seat.owner.network_id, seat.owner.container_id] = default_route
         undo = ExitStack()

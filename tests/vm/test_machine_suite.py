@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from toolkit.vm.login import Login
-from toolkit.vm.machine_suite import Counts, MachineSuite
+from toolkit.vm.machine_suite import Counts, MachineSuite, slowness_of
 from toolkit.vm.suites import Selection
 
 if TYPE_CHECKING:
@@ -27,7 +27,11 @@ class FakeRemote:
         self._code = code
         self._ran = ran
 
+    def ask(self, _command: str) -> str:
+        return "kvm"
+
     def follow(self, _command: str, *, environ: Mapping[str, str], out: Any) -> int:
+        assert environ["TOOLKIT_TIMEOUT_FACTOR"] == "1"
         self._ran.append((environ.get("TOOLKIT_SHARD", ""), environ["TOOLKIT_TEST_PREFIX"]))
         out.write("a test\n")
         return self._code
@@ -105,3 +109,12 @@ def test_the_command_leaves_out_what_looks_from_outside(tmp_path: Path) -> None:
     command = MachineSuite(report_dir=tmp_path, selection=selection).command()
     assert "--ignore=integration/machine" in command
     assert "-k 'a or b' --last-failed" in command
+
+
+@pytest.mark.parametrize(("processor", "factor"), [("qemu", "20"), ("kvm", "1"), ("", "1")])
+def test_an_emulated_processor_is_given_more_time(processor: str, factor: str) -> None:
+    class Asked:
+        def ask(self, _command: str) -> str:
+            return processor
+
+    assert slowness_of(cast("Any", Asked())) == factor

@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import threading
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_network
 from pathlib import Path
@@ -158,6 +159,7 @@ class HostNetworks:
         self._kit: HostKit | None = None
         self._bridges: dict[str, Bridge] = {}
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
+        self._coming: Counter[tuple[str, str]] = Counter()
         self._lock = threading.RLock()
 
     @property
@@ -241,9 +243,16 @@ class HostNetworks:
     ) -> Endpoint:
         """Connect a namespace to its seat, or leave no trace of having tried."""
         bridge = self.bridge(network_id)
-        endpoint = self.kit.connect(bridge, seat, netns_fd, default_route=default_route)
+        key = (network_id, seat.owner.container_id)
         with self._lock:
-            self._endpoints[network_id, seat.owner.container_id] = endpoint
+            self._coming[key] += 1
+        try:
+            endpoint = self.kit.connect(bridge, seat, netns_fd, default_route=default_route)
+            with self._lock:
+                self._endpoints[key] = endpoint
+        finally:
+            with self._lock:
+                self._coming[key] -= 1
         return endpoint
 
     def find_or_connect(
@@ -294,10 +303,11 @@ class HostNetworks:
         for network_id, container_id, name in left:
             link = stack.link(name)
             mine = self.owner(network_id, container_id).alias
+            key = (network_id, container_id)
             with self._lock:
-                is_back = (network_id, container_id) in self._endpoints
+                is_back = key in self._endpoints or self._coming[key] > 0
             if link is not None and link.alias == mine and not is_back:
-                stack.delete_link(name)
+                stack.delete_link(name, index=link.index)
 
     def release_seat(self, network_id: str, seat: Seat) -> None:
         """Let go of a seat's addresses; its link and its rules must be gone."""

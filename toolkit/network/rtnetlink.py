@@ -196,9 +196,13 @@ class NetworkStack:
         self._netlink.request(Message(_RTM_NEWLINK, born, flags, "create veth", pair.name))
         self._netlink.request(Message(_RTM_NEWLINK, named, 0, "set alias", pair.name))
 
-    def delete_link(self, name: str) -> None:
-        """Delete a link; one that is not there is as good."""
-        body = _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, name)
+    def delete_link(self, name: str, *, index: int = 0) -> None:
+        """Delete a link; one that is not there is as good.
+
+        With an *index* only that one: a new link may have taken its name.
+        """
+        by_name = b"" if index else text(_IFLA_IFNAME, name)
+        body = _IFINFO.pack(0, 0, index, 0, 0) + by_name
         gone = frozenset({errno.ENODEV})
         self._netlink.request(
             Message(_RTM_DELLINK, body, 0, "delete link", name, accepted_errors=gone)

@@ -68,7 +68,7 @@ def ports(login: Login, *, close: bool) -> None:
 
 def test(machines: Machines, selection: suites.Selection) -> int:
     """Look at every machine from outside, then run the suite inside; return the exit code."""
-    from toolkit.vm.machine_suite import MachineSuite  # noqa: PLC0415 - see the module's docstring
+    from toolkit.vm import machine_suite  # noqa: PLC0415 - see the module's docstring
 
     sync(machines)
     repository = machines.settings.repository
@@ -79,8 +79,11 @@ def test(machines: Machines, selection: suites.Selection) -> int:
             code = code or commands.watch([*command, *selection.options()], directory=repository)
         if code == suites.NONE_SELECTED and selection.is_narrow:
             code = 0
-    prefix = os.environ.get("TOOLKIT_TEST_PREFIX", "tkt")
-    suite = MachineSuite(
-        report_dir=repository / "report", selection=selection, prefix=prefix, say=machines.say
+    suite = machine_suite.MachineSuite(
+        report_dir=repository / "report",
+        selection=selection,
+        prefix=os.environ.get(machine_suite.PREFIX, "tkt"),
+        slowness=os.environ.get(machine_suite.SLOWNESS, ""),
+        say=machines.say,
     )
     return suite.run(machines.logins) or code
