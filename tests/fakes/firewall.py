@@ -12,6 +12,7 @@ import copy
 import os
 import re
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import FirewallError
@@ -59,6 +60,7 @@ class FakeFirewall:
         applied: The state in place; None: nothing of ours.
         history: Each pair that was applied.
         refuses: Raise FirewallError at the next changes.
+        expected: Done when somebody has made ready for a change.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class FakeFirewall:
         self.history: list[tuple[FirewallState | None, FirewallState]] = []
         self.refuses = False
         self.watched: FakeWatch | None = None
+        self.expected = threading.Event()
 
     def apply(self, previous: FirewallState | None, state: FirewallState) -> None:
         if self.refuses:
@@ -85,6 +88,12 @@ class FakeFirewall:
     def flush(self) -> None:
         self.applied = None
 
+    def expect(self) -> None:
+        self.expected.set()
+
+    def close(self) -> None:
+        self.expected.clear()
+
     def flushed_by_others(self) -> None:
         """Do what ``iptables -F`` does."""
         self.applied = None
@@ -102,16 +111,24 @@ class FakeIptables:
 
     Attributes:
         texts: Every transaction, as it was given.
+        expected: The families for whose next transaction all is ready.
     """
 
     def __init__(self, *, tells_changes: bool = True) -> None:
         self.tables: dict[int, Tables] = {4: _empty(), 6: _empty()}
         self.texts: list[str] = []
+        self.expected: set[int] = set()
         self.tells_changes = tells_changes
         self.writer_pids = frozenset({os.getpid()})
 
     def offers(self, family: Family) -> bool:
         return family in self.tables
+
+    def expect(self, family: Family) -> None:
+        self.expected.add(family)
+
+    def close(self) -> None:
+        self.expected.clear()
 
     def save(self, family: Family) -> str:
         lines = []

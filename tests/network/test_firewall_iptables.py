@@ -40,6 +40,16 @@ class TestIptablesFirewall(FirewallContract):
             "COMMIT",
         ]
 
+    def test_the_programs_of_the_families_in_use_are_started_ahead(self) -> None:
+        """IPv6 costs nothing until a network has it."""
+        self.firewall.expect()
+        assert self.runner.expected == set()
+        self.firewall.apply(None, FirewallState(networks=(network("tkt0"),)))
+        self.firewall.expect()
+        assert self.runner.expected == {4}
+        self.firewall.close()
+        assert self.runner.expected == set()
+
     def test_legacy_iptables_tells_nothing_so_each_change_looks_at_the_jumps(self) -> None:
         runner = FakeIptables(tells_changes=False)
         firewall = IptablesFirewall("tkt", runner)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,3 +56,39 @@ def test_legacy_iptables_is_known_by_the_program_behind_the_name(bin_dir: Path) 
     program(bin_dir, "xtables-legacy-multi", "")
     (bin_dir / "iptables-restore").symlink_to(bin_dir / "xtables-legacy-multi")
     assert not Iptables().tells_changes
+
+
+def test_a_program_that_was_started_ahead_carries_out_the_next_transaction(bin_dir: Path) -> None:
+    program(bin_dir, "iptables-restore", f"echo $$ >> {bin_dir}/pids; cat >> {bin_dir}/given")
+    runner = Iptables()
+    runner.expect(4)
+    runner.expect(4)
+    waiting = runner.writer_pids
+    assert len(waiting) == 1
+    for text in ("*nat\nCOMMIT\n", "*raw\nCOMMIT\n"):
+        runner.restore(4, text)
+    assert (bin_dir / "given").read_text() == "*nat\nCOMMIT\n*raw\nCOMMIT\n"
+    first, second = map(int, (bin_dir / "pids").read_text().split())
+    assert waiting == {first}
+    assert runner.writer_pids == {first, second}
+
+
+def test_a_waiting_program_that_was_killed_is_replaced(bin_dir: Path) -> None:
+    program(bin_dir, "iptables-restore", f"cat > {bin_dir}/given")
+    runner = Iptables()
+    runner.expect(4)
+    (pid,) = runner.writer_pids
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    runner.restore(4, "*nat\nCOMMIT\n")
+    assert (bin_dir / "given").read_text() == "*nat\nCOMMIT\n"
+
+
+def test_a_waiting_program_ends_with_its_runner(bin_dir: Path) -> None:
+    program(bin_dir, "iptables-restore", "cat")
+    runner = Iptables()
+    runner.expect(4)
+    (pid,) = runner.writer_pids
+    runner.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

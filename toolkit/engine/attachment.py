@@ -296,6 +296,7 @@ class Attachments:
         with contextlib.suppress(ToolkitError):  # a full disk: addresses may come again sooner
             await self.places.save_cursors()
         await self.published.close()
+        await self.desk.close()
         self.host.close()
 
     async def _tell_detached(self, container_id: str, seats: list[Seating]) -> None:

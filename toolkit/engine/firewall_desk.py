@@ -3,12 +3,14 @@
 
 A change is a function from the state that is wanted to the next. Whoever comes
 while a transaction runs is put into the next one together, so that a hundred
-containers that start at once cost a few transactions.
+containers that start at once cost a few transactions. In the quiet behind a change all is made
+ready for the next.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     OnHost = Callable[..., Awaitable[None]]
 
 _log = logging.getLogger(__name__)
+QUIET_SECONDS: Final = 0.1  # behind a change, before the next is made ready for
 MOST_CHANGES: Final = 500  # in one transaction: a refused one is tried change by change
 
 
@@ -47,6 +50,8 @@ class FirewallDesk:
         self._pending: list[Change] = []
         self._lock = asyncio.Lock()
         self._is_written = False
+        self._quiet_timer: asyncio.TimerHandle | None = None
+        self._expecting: asyncio.Future[None] | None = None
         self.state = state
 
     @property
@@ -89,6 +94,26 @@ class FirewallDesk:
             await self._on_host(lambda: missing.extend(self._firewall().repair(self.state)))
             return missing
 
+    async def close(self) -> None:
+        """Let go of the firewall, which stays as it is."""
+        if self._quiet_timer is not None:
+            self._quiet_timer.cancel()
+        if self._expecting is not None:
+            await asyncio.wait([self._expecting])
+
+    def _expect_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._quiet_timer is not None:
+            self._quiet_timer.cancel()
+        self._quiet_timer = loop.call_later(QUIET_SECONDS, self._begin_expecting)
+
+    def _begin_expecting(self) -> None:
+        self._expecting = asyncio.ensure_future(self._expect())
+
+    async def _expect(self) -> None:
+        with contextlib.suppress(FirewallError, OSError):  # the change itself will tell
+            await self._on_host(lambda: self._firewall().expect())
+
     async def _write_pending(self) -> None:
         batch, self._pending = self._pending[:MOST_CHANGES], self._pending[MOST_CHANGES:]
         try:
@@ -121,3 +146,4 @@ class FirewallDesk:
     async def _apply(self, previous: FirewallState | None, state: FirewallState) -> None:
         await self._on_host(lambda: self._firewall().apply(previous, state))
         self.state, self._is_written = state, True
+        self._expect_soon()

@@ -186,6 +186,12 @@ class Firewall(Protocol):
     def flush(self) -> None:
         """Remove everything of this instance, and nothing else."""
 
+    def expect(self) -> None:
+        """Make ready for a change that may come: it is quicker then."""
+
+    def close(self) -> None:
+        """End what was made ready; rules stay, and more changes may come."""
+
     def watch(self, also_ours: Callable[[], frozenset[int]] = frozenset) -> RulesWatch:
         """Return what tells that somebody else has changed rules.
 

@@ -64,6 +64,15 @@ class IptablesFirewall(ChangedByFamily[str]):
                 self._runner.restore(family, text)
         self._used.clear()
 
+    def expect(self) -> None:
+        """Start the programs of the next change ahead."""
+        for family in tuple(self._used):
+            self._runner.expect(family)
+
+    def close(self) -> None:
+        """End programs that wait; rules stay."""
+        self._runner.close()
+
     def watch(self, also_ours: Callable[[], frozenset[int]] = frozenset) -> RulesWatch:
         """Return what tells that somebody else has changed rules."""
         return RulesWatch(lambda: self._runner.writer_pids | also_ours())

@@ -67,6 +67,12 @@ class NftFirewall(ChangedByFamily[list[Command]]):
             self._runner.run([{"add": table}, {"delete": table}])
         self._used.clear()
 
+    def expect(self) -> None:
+        """Do nothing: an element of a map takes no program."""
+
+    def close(self) -> None:
+        """Do nothing: nothing waits."""
+
     def watch(self, also_ours: Callable[[], frozenset[int]] = frozenset) -> RulesWatch:
         """Return what tells that somebody else has changed rules."""
         return RulesWatch(lambda: self._runner.writer_pids | also_ours())

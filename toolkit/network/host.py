@@ -183,6 +183,7 @@ class HostNetworks:
             self._endpoints.clear()
         if kit is not None:
             kit.stack.close()
+            kit.firewall.close()
             if kit.flows is not None:
                 kit.flows.close()
 
