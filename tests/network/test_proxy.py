@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,13 @@ def says_back(address: tuple[str, int]) -> bool:
     with socket.create_connection(address, timeout=10) as client:
         client.sendall(b"hello")
         return client.recv(5, socket.MSG_WAITALL) == b"hello"
+
+
+def await_end(pidfd: int) -> None:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    assert poller.poll(10_000)
+    os.close(pidfd)
 
 
 def test_a_proxy_serves_all_ports_of_its_container(proxies: Proxies) -> None:
@@ -78,10 +86,7 @@ def test_a_proxy_that_was_killed_is_forgotten(proxies: Proxies, tmp_path: Path) 
     pid = proxies.start("web", [])
     pidfd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    assert poller.poll(10_000)
-    os.close(pidfd)
+    await_end(pidfd)
     assert proxies.running() == {}
     assert list((tmp_path / "proxies").iterdir()) == []
     assert not proxies.stop("web")
@@ -109,6 +114,46 @@ def test_when_the_forking_process_was_killed_another_is_started(proxies: Proxies
     proxies._forker.kill()
     proxies._forker.wait()
     assert proxies.start("web", []) > 0
+
+
+def children_of(pid: int) -> set[int]:
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def waiting_of(proxies: Proxies) -> int:
+    """Return the process that was forked ahead, once there is one."""
+    assert proxies._forker is not None
+    running, deadline = set(proxies.running().values()), time.monotonic() + 10
+    while not (found := children_of(proxies._forker.pid) - running):
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    (pid,) = found
+    return pid
+
+
+def test_the_next_proxy_is_forked_ahead(proxies: Proxies) -> None:
+    with stream_server(echo) as backend:
+        for name in ("a", "b"):
+            listener = bound(socket.SOCK_STREAM)
+            front_end = address_of(listener)
+            waiting = waiting_of(proxies)
+            assert proxies.start(name, [(listener, backend)]) == waiting
+            assert says_back(front_end)
+
+
+def test_a_waiting_process_that_was_killed_is_replaced(proxies: Proxies) -> None:
+    waiting = waiting_of(proxies)
+    pidfd = os.pidfd_open(waiting)
+    os.kill(waiting, signal.SIGKILL)
+    await_end(pidfd)
+    assert proxies.start("web", []) != waiting
+
+
+def test_the_waiting_process_ends_with_the_one_that_forked_it(proxies: Proxies) -> None:
+    pidfd = os.pidfd_open(waiting_of(proxies))
+    assert proxies._forker is not None
+    proxies._forker.kill()
+    await_end(pidfd)
 
 
 def test_proxies_of_unknown_containers_are_swept(proxies: Proxies) -> None:

@@ -123,9 +123,7 @@ class Iptables:
         self._pids.append(process.pid)
         return process
 
-    def _finish(
-        self, process: subprocess.Popen[str], family: Family, act: Act, given: str
-    ) -> str:
+    def _finish(self, process: subprocess.Popen[str], family: Family, act: Act, given: str) -> str:
         name = f"{_PREFIX[family]}-{act}"
         with process:
             try:

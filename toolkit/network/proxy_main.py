@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proxies' processes: one small one that forks, and one for each container with ports.
 
-The first is started by the engine and ends with it. The others outlive it: each holds the
+The first is started by the engine and ends with it. So does the one that it keeps forked
+ahead, which becomes the next container's. The others outlive it: each holds the
 listening sockets of its container and serves a control socket, named by the container, through
 which a later engine finds it, asks it and stops it. Only the standard library is loaded, and
 little of that; what is loaded is shared with the first (row S-90).
@@ -15,6 +16,7 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -26,7 +28,7 @@ from toolkit.network.proxy_loop import READABLE, Loop
 from toolkit.network.proxy_streams import StreamForward
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Message = dict[str, Any]
 Forward = StreamForward | DatagramForward
@@ -40,6 +42,7 @@ _FDS_OF_CONNECTION: Final = 6
 _FDS_OF_SESSION: Final = 1
 _RESERVED_FDS: Final = 64
 _MOST_SESSIONS: Final = 4096
+_QUIET_MS: Final = 30  # the next process is forked ahead when no request has come for so long
 
 
 def send(connection: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
@@ -165,17 +168,7 @@ def main(engine_fd: int, dir_fd: int) -> None:
     gc.collect()
     gc.freeze()
     _raise_fd_limit()
-    fds: list[int] = []
-    backends: list[Backend] = []
-    while (received := receive(engine)) is not None:
-        message, more_fds = received
-        fds += more_fds
-        backends += [(host, port) for host, port in message["backends"]]
-        if "name" in message:  # the last of those that ask for one proxy
-            _start(Start(message["name"], fds, backends), engine, dir_fd)
-            for fd in fds:
-                os.close(fd)
-            fds, backends = [], []
+    Forker(engine, dir_fd).serve()
 
 
 class Start(NamedTuple):
@@ -186,35 +179,100 @@ class Start(NamedTuple):
     backends: list[Backend]
 
 
-def _start(start: Start, engine: socket.socket, dir_fd: int) -> None:
-    try:
-        pid = os.fork()  # noqa: TID251 - this process has one thread
-    except OSError as error:
-        _answer_starter(start.fds[0], {"error": f"cannot fork: {error.strerror}"})
-        return
-    if pid == 0:
-        engine.close()
-        _become_proxy(start, dir_fd)
+class Forker:
+    """Forks a process for each request, and one ahead, where there is time.
+
+    Args:
+        engine: Where requests come from.
+        dir_fd: The directory of the control sockets.
+    """
+
+    def __init__(self, engine: socket.socket, dir_fd: int) -> None:
+        self._engine = engine
+        self._dir_fd = dir_fd
+        self._waiting: socket.socket | None = None
+
+    def serve(self) -> None:
+        """Serve until the engine is gone; what waits ends then, too."""
+        poller = select.poll()
+        poller.register(self._engine, select.POLLIN)
+        fds: list[int] = []
+        backends: list[Backend] = []
+        while True:
+            if self._waiting is None and not poller.poll(_QUIET_MS):
+                self._fork_ahead()
+            received = receive(self._engine)
+            if received is None:
+                return
+            message, more_fds = received
+            fds += more_fds
+            backends += [(host, port) for host, port in message["backends"]]
+            if "name" in message:  # the last of those that ask for one proxy
+                self._start(Start(message["name"], fds, backends))
+                for fd in fds:
+                    os.close(fd)
+                fds, backends = [], []
+
+    def _start(self, start: Start) -> None:
+        """Give a request to the process that waits, or to a new one."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            with waiting, suppress(OSError):  # it was killed
+                if len(start.fds) <= MOST_FDS:
+                    send(waiting, {"name": start.name, "backends": start.backends}, start.fds)
+                    return
+        try:
+            self._fork(lambda: start)
+        except OSError as error:
+            _answer_starter(start.fds[0], {"error": f"cannot fork: {error.strerror}"})
+
+    def _fork_ahead(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def wait_for_start() -> Start | None:
+            ours.close()
+            received = receive(theirs)
+            theirs.close()
+            if received is None:
+                return None
+            message, fds = received
+            return Start(message["name"], fds, message["backends"])
+
+        with theirs, suppress(OSError):  # the next request tries again, and says so
+            self._fork(wait_for_start)
+            self._waiting = ours
+
+    def _fork(self, body: Callable[[], Start | None]) -> None:
+        if os.fork() == 0:  # noqa: TID251 - this process has one thread
+            self._engine.close()
+            _become_proxy(body, self._dir_fd)
 
 
-def _become_proxy(start: Start, dir_fd: int) -> NoReturn:
-    code = 1
+def _become_proxy(wait_for_start: Callable[[], Start | None], dir_fd: int) -> NoReturn:
+    code, start = 1, None
     try:
         os.setsid()
-        _set_name("toolkit-proxy")
-        control = _listen(dir_fd, start.name)
-        listeners = [socket.socket(fileno=fd) for fd in start.fds[1:]]
-        _answer_starter(start.fds[0], {"pid": os.getpid()})
-        os.close(start.fds[0])
-        _leave_output()
-        serve(listeners, start.backends, control)
-        with suppress(OSError):
-            os.unlink(start.name, dir_fd=dir_fd)
+        start = wait_for_start()
+        if start is not None:
+            _run_proxy(start, dir_fd)
         code = 0
     except BaseException as error:  # noqa: BLE001 - the last chance to tell why
-        _answer_starter(start.fds[0], {"error": f"{type(error).__name__}: {error}"})
+        if start is not None:
+            _answer_starter(start.fds[0], {"error": f"{type(error).__name__}: {error}"})
     finally:
         os._exit(code)
+
+
+def _run_proxy(start: Start, dir_fd: int) -> None:
+    _set_name("toolkit-proxy")
+    control = _listen(dir_fd, start.name)
+    listeners = [socket.socket(fileno=fd) for fd in start.fds[1:]]
+    _answer_starter(start.fds[0], {"pid": os.getpid()})
+    os.close(start.fds[0])
+    _leave_output()
+    serve(listeners, [(host, port) for host, port in start.backends], control)
+    with suppress(OSError):
+        os.unlink(start.name, dir_fd=dir_fd)
 
 
 def _listen(dir_fd: int, name: str) -> socket.socket:
