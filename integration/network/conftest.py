@@ -29,6 +29,7 @@ from toolkit.network.endpoint import Endpoint
 from toolkit.network.link_names import LinkOwner
 from toolkit.network.netlink import current_network_namespace, in_network_namespace
 from toolkit.network.nft import find_nft
+from toolkit.network.nft_sets import NftSets
 from toolkit.network.rtnetlink import NetworkStack, VethPair
 from toolkit.network.spoof_guard import NftGuard, NoGuard
 
@@ -137,7 +138,9 @@ class Rig:
         nft = find_nft()
         if nft is None:
             pytest.skip("no nftables here")
-        self.guard = NftGuard(INSTANCE, nft)
+        sets = NftSets()
+        self.opened.append(sets)
+        self.guard = NftGuard(INSTANCE, nft, sets)
         self.guard.reset()
 
     def neighbour(self, act: Callable[[], Any]) -> Any:

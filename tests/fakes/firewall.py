@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import FirewallError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from toolkit.network.firewall import Family, FirewallState
     from toolkit.network.nft import Command
+    from toolkit.network.nft_sets import Element
 
 _KERNEL_CHAINS = {
     "raw": ("PREROUTING", "OUTPUT"),
@@ -227,6 +228,31 @@ class FakeNft:
     def flush(self) -> None:
         """Do what ``nft flush ruleset`` does."""
         self.tables.clear()
+
+
+class FakeSets:
+    """The sets of family ``bridge`` in the tables of a `FakeNft`.
+
+    Attributes:
+        changes: How many transactions there were.
+    """
+
+    def __init__(self, nft: FakeNft) -> None:
+        self._nft = nft
+        self.changes = 0
+
+    def change(self, table: str, added: Iterable[Element], removed: Iterable[Element] = ()) -> None:
+        self.changes += 1
+        try:
+            objects = self._nft.tables["bridge", table]
+            bags = {entry["set"]["name"]: entry["set"] for entry in objects if "set" in entry}
+            for name, key in added:
+                elements = bags[name].setdefault("elem", [])
+                elements += [] if key in elements else [key]
+            for name, key in removed:
+                bags[name]["elem"].remove(key)
+        except (KeyError, ValueError) as error:
+            raise FirewallError("nftables refused a change", str(error)) from error
 
 
 class _TableChange:

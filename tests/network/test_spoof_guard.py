@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.fakes.firewall import FakeNft
+from tests.fakes.firewall import FakeNft, FakeSets
 from toolkit.network.spoof_guard import NftGuard
 
 FOUR, SIX = ip_address("172.17.0.2"), ip_address("fd00::2")
@@ -19,8 +19,13 @@ def nft() -> FakeNft:
 
 
 @pytest.fixture
-def guard(nft: FakeNft) -> NftGuard:
-    guard = NftGuard("tkt", nft)
+def sets(nft: FakeNft) -> FakeSets:
+    return FakeSets(nft)
+
+
+@pytest.fixture(params=["nft", "sets"])
+def guard(nft: FakeNft, sets: FakeSets, request: pytest.FixtureRequest) -> NftGuard:
+    guard = NftGuard("tkt", nft, sets if request.param == "sets" else None)
     guard.reset()
     return guard
 
@@ -72,3 +77,21 @@ def test_flush_leaves_the_tables_of_others(nft: FakeNft, guard: NftGuard) -> Non
     nft.tables["bridge", "foreign"] = []
     guard.flush()
     assert list(nft.tables) == [("bridge", "foreign")]
+
+
+def test_a_link_without_ipv6_costs_no_transaction_of_nft(nft: FakeNft, sets: FakeSets) -> None:
+    guard = NftGuard("tkt", nft, sets)
+    guard.reset()
+    before = len(nft.transactions)
+    guard.admit("tktA", "02:42:ac:11:00:02", [FOUR])
+    guard.dismiss("tktA")
+    assert (len(nft.transactions) - before, sets.changes) == (0, 2)
+    guard.admit("tktA", "02:42:ac:11:00:02", [FOUR, SIX])
+    assert (len(nft.transactions) - before, sets.changes) == (1, 2)
+
+
+def test_a_link_is_admitted_where_nothing_was_written_yet(nft: FakeNft, sets: FakeSets) -> None:
+    guard = NftGuard("tkt", nft, sets)
+    guard.admit("tktA", "02:42:ac:11:00:02", [FOUR])
+    assert guard.is_whole()
+    assert elements(nft) == 3

@@ -38,6 +38,7 @@ from toolkit.network.forwarding import Forwarding
 from toolkit.network.iptables import Iptables
 from toolkit.network.link_names import LinkOwner, find_leftovers
 from toolkit.network.nft import find_nft
+from toolkit.network.nft_sets import NftSets
 from toolkit.network.resolv_conf import nameservers_as_cidr, read_host_file
 from toolkit.network.rtnetlink import NetworkStack
 from toolkit.network.spoof_guard import LockedGuard, NftGuard, NoGuard
@@ -108,6 +109,7 @@ class HostKit:
 
     Attributes:
         guards_pids: The processes by which the guard writes.
+        sets: What the guard writes elements of sets by, if it does.
     """
 
     stack: NetworkStack
@@ -115,6 +117,7 @@ class HostKit:
     firewall: Firewall
     forwarding: Forwarding = field(default_factory=Forwarding)
     flows: ConnectionTable | None = None
+    sets: NftSets | None = None
     guards_pids: Callable[[], frozenset[int]] = frozenset
     lock_path: Path = CHOOSING_LOCK
     connect: Callable[..., Endpoint] = Endpoint.connect
@@ -135,12 +138,14 @@ def real_kit(instance: str, *, with_iptables: bool = True, may_forward: bool = T
         firewall = NftFirewall(instance, nft)
     else:
         firewall = IptablesFirewall(instance, iptables)
+    sets = NftSets() if nft is not None else None
     return HostKit(
         stack=NetworkStack(),
-        guard=NoGuard() if nft is None else LockedGuard(NftGuard(instance, nft)),
+        guard=NoGuard() if nft is None else LockedGuard(NftGuard(instance, nft, sets)),
         firewall=firewall,
         forwarding=Forwarding(may_enable=may_forward),
         flows=ConnectionTable(),
+        sets=sets,
         guards_pids=(lambda: nft.writer_pids) if nft is not None else frozenset,
     )
 
@@ -184,8 +189,9 @@ class HostNetworks:
         if kit is not None:
             kit.stack.close()
             kit.firewall.close()
-            if kit.flows is not None:
-                kit.flows.close()
+            for part in (kit.flows, kit.sets):
+                if part is not None:
+                    part.close()
 
     def prepare(self, *, ipv6: bool = False) -> list[str]:
         """Let the host pass packets on; return warnings."""

@@ -11,6 +11,7 @@ MB to import, 0.6-1 ms a request against 0.1 ms, and has no types.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -192,6 +193,24 @@ class NetlinkSocket:
                         raise error
                     return answer
 
+    def transact(self, messages: Sequence[Message]) -> None:
+        """Send a transaction in one go: its frame, and inside it what asks for NLM_F_ACK.
+
+        The kernel has carried it out, or not, when the send returns: its answers are there.
+
+        Raises:
+            LinkError: The first refusal: nothing of it was done.
+        """
+        with self._lock:
+            first = self._send(messages, 0)
+            answers = dict(self._errors_there())
+        for sequence, message in enumerate(messages, first):
+            error = _error_of(answers.get(sequence, b""), message)
+            if error:
+                raise error
+            if message.flags & NLM_F_ACK and sequence not in answers:
+                raise LinkError(message.call, message.subject, errno.EPROTO)
+
     def receive(self) -> list[tuple[int, bytes]]:
         """Return the multicast messages that have come; never waits.
 
@@ -201,6 +220,17 @@ class NetlinkSocket:
         """
         raw = self._socket.recv(_BUFFER_BYTES, socket.MSG_DONTWAIT)
         return [(kind, body) for kind, _, body in _split(raw)]
+
+    def _errors_there(self) -> Iterator[tuple[int, bytes]]:
+        """Yield sequence number and body of each acknowledgement and error that has come."""
+        while True:
+            try:
+                raw = self._socket.recv(_BUFFER_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            for kind, sequence, body in _split(raw):
+                if kind == _NLMSG_ERROR:
+                    yield sequence, body
 
     def _send(self, messages: Sequence[Message], flags: int = NLM_F_ACK) -> int:
         first = self._sequence + 1

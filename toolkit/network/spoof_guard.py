@@ -19,12 +19,14 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from toolkit.errors import FirewallError
+from toolkit.network.nft_sets import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from ipaddress import IPv4Address
 
     from toolkit.network.nft import Command, NftRunner
+    from toolkit.network.nft_sets import Element
 
 _SETS: Final = {
     "ports": "ifname",
@@ -35,6 +37,13 @@ _SETS: Final = {
 _BEFORE_EVERYTHING: Final = -310
 _NEIGHBOUR_ADVERTISEMENT: Final = "nd-neighbor-advert"
 _OF_ROUTERS: Final = {"nd-router-advert", "nd-redirect"}
+
+
+class SetsWriter(Protocol):
+    """Changes elements of sets in family ``bridge``; see `toolkit.network.nft_sets`."""
+
+    def change(self, table: str, added: Iterable[Element], removed: Iterable[Element] = ()) -> None:
+        """Add, then remove, in one transaction, or raise FirewallError."""
 
 
 class SpoofGuard(Protocol):
@@ -112,8 +121,16 @@ class LockedGuard:
 class NftGuard:
     """The guard in nftables' family ``bridge``."""
 
-    def __init__(self, instance: str, nft: NftRunner) -> None:
+    def __init__(self, instance: str, nft: NftRunner, sets: SetsWriter | None = None) -> None:
+        """Guard an instance.
+
+        Args:
+            instance: Whose containers.
+            nft: Writes all of the guard.
+            sets: Writes what is elements of sets alone, if there is a quicker way.
+        """
         self._nft = nft
+        self._sets = sets
         self._table = f"toolkit_{instance}"
         self._admitted: dict[str, tuple[str, list[IPv4Address | IPv6Address]]] = {}
 
@@ -123,7 +140,10 @@ class NftGuard:
         seat = (mac, list(addresses))
         self._admitted[link] = seat
         try:
-            self._nft.run(self._admission(link, *seat))
+            if self._sets is not None and _is_plain(seat[1]):
+                self._sets.change(self._table, _elements(link, *seat))
+            else:
+                self._nft.run(self._admission(link, *seat))
         except FirewallError:  # not written yet, or somebody flushed
             self._write_anew_with(link)
 
@@ -139,15 +159,22 @@ class NftGuard:
         seat = self._admitted.pop(link, None)
         if seat is None:
             return
-        # What somebody flushed is put back first: deleting what is not there is an error.
-        added = self._admission(link, *seat)
+        with suppress(FirewallError):  # without table there is nothing to forget
+            self._take_back(link, *seat)
+
+    def _take_back(self, link: str, mac: str, addresses: list[IPv4Address | IPv6Address]) -> None:
+        """Delete an admission; what somebody flushed is put back first: else it is an error."""
+        if self._sets is not None and _is_plain(addresses):
+            elements = _elements(link, mac, addresses)
+            self._sets.change(self._table, elements, elements)
+            return
+        added = self._admission(link, mac, addresses)
         gone = [
             {"delete": command["add"]}
             for command in reversed(added)
             if "rule" not in command["add"]
         ]
-        with suppress(FirewallError):  # without table there is nothing to forget
-            self._nft.run([*added, *gone])
+        self._nft.run([*added, *gone])
 
     def reset(self) -> None:
         """Write table, sets and rules anew, with those that are admitted."""
@@ -263,6 +290,20 @@ class NftGuard:
 
 _DROP: Final[Command] = {"drop": None}
 _LINK: Final = {"meta": {"key": "iifname"}}
+
+
+def _is_plain(addresses: Iterable[IPv4Address | IPv6Address]) -> bool:
+    """Tell whether an admission is elements of sets alone."""
+    return not any(isinstance(address, IPv6Address) for address in addresses)
+
+
+def _elements(link: str, mac: str, addresses: Iterable[IPv4Address | IPv6Address]) -> list[Element]:
+    """Return what a link is that has no IPv6: the same as `NftGuard._admission` says in JSON."""
+    return [
+        ("ports", key_of(link)),
+        ("macs", key_of(link, bytes.fromhex(mac.replace(":", "")))),
+        *(("sources", key_of(link, address.packed)) for address in addresses),
+    ]
 
 
 def _match(left: Any, right: Any, operator: str = "==") -> Command:
