@@ -226,6 +226,16 @@ def test_what_is_no_condition_is_refused(wrong: Any) -> None:
         as_condition(wrong)
 
 
+def test_a_condition_that_is_not_called_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match=r"wait=listening: call it"):
+        as_condition(listening)  # type: ignore[arg-type]  # as a person forgets it
+
+
+def test_a_callable_that_answers_with_a_condition_is_told(container: FakeContainer) -> None:
+    with pytest.raises(InvalidRequestError, match=r"wait=listening\(80\) is what was meant"):
+        wait(container, lambda _: listening(80))
+
+
 def test_nothing_cannot_be_joined() -> None:
     with pytest.raises(InvalidRequestError, match=r"all_of\(\) needs a condition"):
         all_of()

@@ -178,9 +178,11 @@ class Container:
         if key not in self._ports:
             self._ports = self._published()
         if key not in self._ports:
+            number, _, protocol = key.partition("/")
+            wish = number if protocol == "tcp" else repr(key)
             raise InvalidRequestError(
-                f"{self.title}: port {key} is not published: say ports=[{key.partition('/')[0]}] "
-                "(and look whether it runs)"
+                f"{self.title}: port {key} is not published: "
+                + (f"say ports=[{wish}]" if self.is_running else "it does not run")
             )
         return self._ports[key]
 
@@ -225,8 +227,8 @@ class Container:
             check: Whether a failure is an error.
 
         Raises:
-            CommandFailedError: It failed, with *check*.
-            ApiError: The container does not run, or the program is not there.
+            CommandFailedError: It failed, with *check*; one that is not there ends with 127.
+            ApiError: The container does not run.
         """
         given = stdin.encode() if isinstance(stdin, str) else stdin
         execs = self.engine.client.execs

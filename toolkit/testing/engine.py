@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from toolkit.client import ApiError, Client
 from toolkit.errors import EngineUnreachableError
 from toolkit.testing import owners
+from toolkit.testing.checks import check_call
 from toolkit.testing.container import Container
 from toolkit.testing.discovery import find_engine
 from toolkit.testing.ending import Ending
-from toolkit.testing.readiness import wait_ready
+from toolkit.testing.readiness import as_condition, wait_ready
 from toolkit.testing.spec import (
     DEFAULT_WAIT_SECONDS,
     Command,
@@ -215,7 +216,15 @@ class ContainerEngine:
         options: RunOptions,
         labels: Mapping[str, str],
     ) -> dict[str, Any]:
-        """Return docker's create body of what is asked for."""
+        """Return docker's create body of what is asked for.
+
+        Raises:
+            UnknownOptionError: There is no such option.
+            InvalidRequestError: A value cannot be used.
+        """
+        check_call(image, command, options)
+        if (ready := options.get("wait")) is not None:
+            as_condition(ready)
         publish_on = LOOPBACK if self.is_local else _EVERYWHERE
         return create_body(image, command, options, labels=labels, publish_on=publish_on)
 

@@ -107,7 +107,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use containers, so that ``-m "not needs_containers"`` works."""
     for item in items:
-        if not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        if _uses_containers(item):
             item.add_marker(pytest.mark.needs_containers)
 
 
@@ -116,6 +116,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put what the containers say into the report of a test that failed, and keep them if asked."""
+    if call.excinfo is not None and _uses_containers(item):
+        _explain(call.excinfo, item.config)
     own = item.stash.get(_own_key, None)
     if own is None or call.when == "teardown":
         return (yield)
@@ -273,6 +275,16 @@ def container_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         yield sandbox
     finally:
         sandbox.close()
+
+
+def _uses_containers(item: pytest.Item) -> bool:
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _explain(failure: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> None:
+    from toolkit.testing.reports import explain  # noqa: PLC0415  # not before it is needed
+
+    explain(failure, full_trace=config.getoption("--full-trace"))
 
 
 def _engine_option(config: pytest.Config) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from toolkit.client import ApiError
+from toolkit.errors import InvalidRequestError
 from toolkit.testing.readiness import Watch, is_readable
 from toolkit.testing.spec import port_key
 
@@ -31,6 +32,8 @@ _LISTEN_STATE: Final = {"tcp": "0A", "udp": "07"}
 def watch_listening(container: Container, port: int | str, timeout_seconds: float) -> Watch:
     """Begin to watch a port, in the best way that the engine has."""
     number, _, protocol = port_key(port).partition("/")
+    if protocol not in _LISTEN_STATE:
+        raise InvalidRequestError(f"listening({port!r}): the kernel tells it of tcp and udp")
     if "listening" in container.engine.features:
         return _KernelWatch(container, int(number), protocol, timeout_seconds)
     return _ProcWatch(container, int(number), protocol)

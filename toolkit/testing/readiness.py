@@ -173,7 +173,12 @@ def as_condition(ready: Ready) -> Condition:
     if not callable(ready):
         raise InvalidRequestError(f"wait={ready!r}: use a condition such as listening(8080)")
     name = getattr(ready, "__name__", type(ready).__name__)
+    if ready in _MAKERS:
+        raise InvalidRequestError(f"wait={name}: call it, as in wait=listening(8080)")
     return Condition(name, lambda container, _: _Asked(container, ready))
+
+
+_MAKERS: Final[tuple[object, ...]] = (listening, log, http, healthy, exited, all_of, any_of)
 
 
 def wait_ready(container: Container, ready: Ready, timeout_seconds: float) -> float:
@@ -328,7 +333,11 @@ class _Asked(Watch):
     def look(self) -> bool:
         self.pause_longer()
         try:
-            return bool(self._ask(self.container))
+            answer = self._ask(self.container)
+            self.reason = f"it returned {answer!r}"
+            if isinstance(answer, Condition):
+                raise InvalidRequestError(f"{self.reason}: wait={answer!r} is what was meant")
+            return bool(answer)
         except (AssertionError, OSError) as error:
             self.reason = f"{type(error).__name__}: {error}"
             return False

@@ -4,19 +4,50 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+import toolkit
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+
+    import pytest
 
     from toolkit.testing.container import Container
 
 TAIL_LINES: Final = 50
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_NAME: Final = 120
+_PACKAGE: Final = Path(toolkit.__file__).parent
+
+
+def explain(failure: pytest.ExceptionInfo[BaseException], *, full_trace: bool) -> None:
+    """Have one of our errors say what to do about it, below the test's lines and not ours."""
+    error = failure.value
+    if not isinstance(error, ToolkitError):
+        return
+    if error.hint and error.hint not in getattr(error, "__notes__", ()):
+        error.add_note(error.hint)
+    theirs = _without_ours(failure.tb)
+    if theirs is None or full_trace:
+        return
+    failure.traceback = type(failure.traceback)(theirs)
+    cause = error.__cause__
+    if cause is not None and str(cause) in str(error) and not _without_ours(cause.__traceback__):
+        error.__cause__ = None  # it says nothing that is new to who wrote the test
+
+
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the lines of this package."""
+    if trace is None:
+        return None
+    later = _without_ours(trace.tb_next)
+    if _PACKAGE in Path(trace.tb_frame.f_code.co_filename).parents:
+        return later
+    return TracebackType(later, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
 
 
 def describe(container: Container) -> str:

@@ -27,6 +27,7 @@ FILES_LABEL: Final = "toolkit.files"
 _NS_PER_SECOND: Final = 1_000_000_000
 _ALONE: Final = frozenset({"none", "host"})
 _LAST_PORT: Final = 65535
+_PROTOCOLS: Final = frozenset({"", "tcp", "udp", "sctp"})
 
 
 class HealthCheck(NamedTuple):
@@ -140,7 +141,8 @@ def port_key(port: int | str) -> str:
         InvalidRequestError: It is none.
     """
     number, _, protocol = str(port).partition("/")
-    if not number.isdecimal() or not 0 < int(number) <= _LAST_PORT:
+    is_number = number.isdecimal() and 0 < int(number) <= _LAST_PORT
+    if not is_number or protocol not in _PROTOCOLS:
         raise InvalidRequestError(f"port {port!r}: use a number, or one with /tcp or /udp")
     return f"{int(number)}/{protocol or 'tcp'}"
 
