@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from toolkit.config import Instance
 from toolkit.errors import ToolkitError
 from toolkit.vm import machine_verbs, suites
 from toolkit.vm.conformance import measure as measure_conformance
+from toolkit.vm.coverage import erase_command, measured, report_commands
 from toolkit.vm.memory import Memory
 from toolkit.vm.settings import MachineSettings, is_root
 from toolkit.vm.this_machine import ThisMachine
@@ -74,6 +75,16 @@ def _run_each(c: Context, commands: list[list[str]], *, fine: frozenset[int] = _
     codes = [result.exited for result in done if result is not None]
     if failed := next((code for code in codes if code not in fine), 0):
         raise Exit(code=failed)
+
+
+@contextmanager
+def _counted(c: Context) -> Iterator[None]:
+    """Tell in the end which of the toolkit's lines were run in the block."""
+    _run_each(c, [erase_command()])
+    try:
+        yield
+    finally:
+        _run_each(c, report_commands())
 
 
 _INSTANCE = "name of the engine's instance (default: TOOLKIT_INSTANCE or toolkit)"
@@ -248,6 +259,7 @@ def ports(_c: Context, close: bool = False, machine: str = "") -> None:
         "machines": "share them out over that many machines",
         "last_failed": "run only what failed the last time",
         "trees": "files and directories of integration tests, separated by commas",
+        "coverage": "count the toolkit's lines that run, on machines too, and tell them",
     }
 )
 def test(
@@ -259,6 +271,7 @@ def test(
     machines: int = 0,
     last_failed: bool = False,
     trees: str = "",
+    coverage: bool = False,
 ) -> None:
     """Run the unit tests, then the integration tests on this kernel or on a machine's."""
     selection = suites.Selection(
@@ -268,12 +281,14 @@ def test(
     on_machines = machine or bool(machines)
     # trees that are named are all that is wanted
     commands = suites.test_commands(selection, unit_only=unit_only or on_machines)
-    _run_each(c, commands, fine=fine)
-    if on_machines and not unit_only:
-        with _told():
-            code = machine_verbs.test(_machines(count=machines).there(), selection)
-        if code:
-            raise Exit(code=code)
+    with _counted(c) if coverage else nullcontext():
+        _run_each(c, [measured(words) if coverage else words for words in commands], fine=fine)
+        if on_machines and not unit_only:
+            with _told():
+                there = _machines(count=machines).there()
+                code = machine_verbs.test(there, selection, coverage=coverage)
+            if code:
+                raise Exit(code=code)
 
 
 @task

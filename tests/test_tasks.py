@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,3 +117,11 @@ def test_up_wakes_the_machine_that_is_there(
     monkeypatch.setattr(tasks, "_machine", lambda _: Up("here"))
     assert exit_code_of(tasks.up, Context(), instance="tku") == 0
     assert went == ["machine" if has_one else "here"]
+
+
+def test_coverage_is_told_even_when_the_tests_fail() -> None:
+    context = ExitsWith(0, 1, 0, 0, 0)
+    assert exit_code_of(tasks.test, context, coverage=True) == 1
+    run: Any = context.run
+    words = [shlex.split(call.args[0])[3] for call in run.call_args_list]
+    assert words == ["erase", "run", "run", "combine", "report"]

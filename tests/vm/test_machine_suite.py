@@ -36,8 +36,11 @@ class FakeRemote:
         out.write("a test\n")
         return self._code
 
-    def fetch(self, _remote: str, local: Path) -> bool:
+    def fetch(self, remote: str, local: Path) -> bool:
         local.parent.mkdir(exist_ok=True)
+        if not remote.endswith(".xml"):
+            local.write_bytes(b"counted")
+            return True
         local.write_text(JUNIT.format(tests=10, time=2.5))
         return True
 
@@ -53,6 +56,7 @@ def run(
     codes: Mapping[str, int],
     ran: list[tuple[str, str]],
     selection: Selection | None = None,
+    **options: Any,
 ) -> tuple[int, list[str]]:
     said: list[str] = []
 
@@ -62,10 +66,11 @@ def run(
 
     monkeypatch.setattr("toolkit.vm.machine_suite.Remote.on", on)
     suite = MachineSuite(
-        report_dir=directory / "report",
+        repository=directory,
         say=said.append,
         selection=selection or Selection(),
         prefix="tku",
+        **options,
     )
     logins = [Login(machine=name, directory=directory) for name in codes]
     return suite.run(logins), said
@@ -106,7 +111,7 @@ def test_one_machine_without_any_test_has_failed_unless_a_selection_left_it_so(
 
 def test_the_command_leaves_out_what_looks_from_outside(tmp_path: Path) -> None:
     selection = Selection(select="a or b", last_failed=True)
-    command = MachineSuite(report_dir=tmp_path, selection=selection).command()
+    command = MachineSuite(repository=tmp_path, selection=selection).command()
     assert "--ignore=integration/machine" in command
     assert "-k 'a or b' --last-failed" in command
 
@@ -118,3 +123,27 @@ def test_an_emulated_processor_is_given_more_time(processor: str, factor: str) -
             return processor
 
     assert slowness_of(cast("Any", Asked())) == factor
+
+
+def test_what_was_counted_is_brought_under_a_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[tuple[str, str]]
+) -> None:
+    run(tmp_path, monkeypatch, {"m1": 0, "m2": 0}, ran, coverage=True)
+    brought = sorted(path.name for path in (tmp_path / "report").glob("coverage.*"))
+    assert brought == ["coverage.m1", "coverage.m2"]
+
+
+def test_nothing_is_counted_unless_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[tuple[str, str]]
+) -> None:
+    run(tmp_path, monkeypatch, {"m1": 0}, ran)
+    assert not list((tmp_path / "report").glob("coverage*"))
+    assert "coverage run" not in MachineSuite(repository=tmp_path).command()
+
+
+def test_counting_keeps_the_suites_exit_code(tmp_path: Path) -> None:
+    command = MachineSuite(repository=tmp_path, coverage=True).command()
+    _, run_words, code, combine, ending = command.split("; ")
+    assert " -m coverage run -m pytest -n auto integration " in run_words
+    assert (code, ending) == ("code=$?", "exit $code")
+    assert combine.endswith("coverage combine --quiet")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
+from toolkit.vm.coverage import DATA, combine_command, data_of, measured
 from toolkit.vm.remote import TREE, Lines, Remote
 from toolkit.vm.shards import VARIABLE, Shard
 from toolkit.vm.suites import NONE_SELECTED, Selection
@@ -85,13 +86,15 @@ class MachineSuite:
 
     Attributes:
         selection: Which tests; those that look at a machine from outside are left out.
-        report_dir: Where the JUnit files are brought.
+        repository: In its ``report/`` are the JUnit files that are brought, and the coverage.
+        coverage: Whether the toolkit's lines that run are counted.
         prefix: Begins the names of the engines that the tests start.
         slowness: How much longer tests wait; empty for more where the processor is emulated.
     """
 
-    report_dir: Path
+    repository: Path
     selection: Selection = field(default_factory=Selection)
+    coverage: bool = False
     prefix: str = "tkt"
     slowness: str = ""
     say: Callable[[str], None] = print
@@ -102,7 +105,11 @@ class MachineSuite:
         words = [_PYTHON, "-m", "pytest", "-n", self.selection.workers, *trees]
         words += ["--ignore=integration/machine", f"--junitxml={_REPORT}", "--color=no"]
         words += [f"--timeout={_TEST_SECONDS}", *self.selection.options()]
-        return f"cd {TREE} && rm -f {_REPORT} && exec {shlex.join(words)}"
+        clean = f"cd {TREE} && mkdir -p report && rm -f {_REPORT} {DATA}*"
+        if not self.coverage:
+            return f"{clean} && exec {shlex.join(words)}"
+        run, combine = shlex.join(measured(words)), shlex.join(combine_command(_PYTHON))
+        return f"{clean}; {run}; code=$?; {combine}; exit $code"
 
     def run(self, logins: Sequence[Login]) -> int:
         """Run a part on each machine at once; return the worst exit code."""
@@ -126,7 +133,7 @@ class MachineSuite:
         return max(bad, default=0)
 
     def _report(self, login: Login) -> Path:
-        return self.report_dir / f"{login.machine}.xml"
+        return self.repository / "report" / f"{login.machine}.xml"
 
     def _run_part(self, login: Login, part: Shard) -> int:
         environ = {PREFIX: self.prefix}
@@ -140,4 +147,6 @@ class MachineSuite:
             environ[SLOWNESS] = self.slowness or slowness_of(remote)
             code = remote.follow(self.command(), environ=environ, out=out)
             remote.fetch(f"{TREE}/{_REPORT}", self._report(login))
+            if self.coverage:
+                remote.fetch(f"{TREE}/{DATA}", self.repository / data_of(login.machine))
         return code

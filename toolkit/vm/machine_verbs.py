@@ -66,7 +66,7 @@ def ports(login: Login, *, close: bool) -> None:
         forwards.forward()
 
 
-def test(machines: Machines, selection: suites.Selection) -> int:
+def test(machines: Machines, selection: suites.Selection, *, coverage: bool) -> int:
     """Look at every machine from outside, then run the suite inside; return the exit code."""
     from toolkit.vm import machine_suite  # noqa: PLC0415 - see the module's docstring
 
@@ -80,8 +80,9 @@ def test(machines: Machines, selection: suites.Selection) -> int:
         if code == suites.NONE_SELECTED and selection.is_narrow:
             code = 0
     suite = machine_suite.MachineSuite(
-        report_dir=repository / "report",
+        repository=repository,
         selection=selection,
+        coverage=coverage,
         prefix=os.environ.get(machine_suite.PREFIX, "tkt"),
         slowness=os.environ.get(machine_suite.SLOWNESS, ""),
         say=machines.say,
