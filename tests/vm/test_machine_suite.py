@@ -23,17 +23,24 @@ JUNIT = (
 class FakeRemote:
     """A machine in which the suite ends with a given code."""
 
-    def __init__(self, code: int, ran: list[tuple[str, str]]) -> None:
+    def __init__(self, machine: str, code: int, ran: list[tuple[str, str]]) -> None:
+        self.machine = machine
         self._code = code
         self._ran = ran
 
     def ask(self, _command: str) -> str:
         return "kvm"
 
-    def follow(self, _command: str, *, environ: Mapping[str, str], out: Any) -> int:
+    def start(self, _command: str, *, environ: Mapping[str, str], out: Any) -> FakeRemote:
         assert environ["TOOLKIT_TIMEOUT_FACTOR"] == "1"
         self._ran.append((environ.get("TOOLKIT_SHARD", ""), environ["TOOLKIT_TEST_PREFIX"]))
         out.write("a test\n")
+        return self
+
+    def wait(self) -> None:
+        """Have ended already."""
+
+    def exit_code(self) -> int:
         return self._code
 
     def fetch(self, remote: str, local: Path) -> bool:
@@ -62,7 +69,7 @@ def run(
 
     @contextmanager
     def on(login: Login) -> Iterator[FakeRemote]:
-        yield FakeRemote(codes[login.machine], ran)
+        yield FakeRemote(login.machine, codes[login.machine], ran)
 
     monkeypatch.setattr("toolkit.vm.machine_suite.Remote.on", on)
     suite = MachineSuite(

@@ -10,7 +10,7 @@ from invoke.runners import Result
 
 from toolkit.errors import MachineError
 from toolkit.vm.login import Login
-from toolkit.vm.remote import Lines, Remote
+from toolkit.vm.remote import Lines, Remote, Running, exit_codes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +24,11 @@ class FakeConnection:
     stdout: str = "answer\n"
     stderr: str = ""
     ran: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def run(self, command: str, *, warn: bool = False, **options: Any) -> Result:
         self.ran.append(command)
+        self.options = options
         if out := options.get("out_stream"):
             out.write(self.stdout)
         result = Result(stdout=self.stdout, stderr=self.stderr, exited=self.code)
@@ -74,11 +76,52 @@ def test_do_shows_the_lines_and_sets_the_environment() -> None:
     assert connection.ran == ["sudo -n env 'A=b c' sh -c 'sh all.sh'"]
 
 
-def test_follow_returns_the_exit_code_and_raises_nothing() -> None:
+class FakeRunner:
+    """Fabric's runner: its command ends by itself, or only when Ctrl-C was pressed there."""
+
+    def __init__(self, *, code: int = 0, needs_interrupt: bool = False) -> None:
+        self._code = code
+        self._needs_interrupt = needs_interrupt
+        self.interrupted = 0
+        self.runner = self.channel = self  # for a promise, a runner and a channel in one
+
+    def recv_exit_status(self) -> int:
+        if self._needs_interrupt and not self.interrupted:
+            raise KeyboardInterrupt  # the person has waited long enough
+        return self._code
+
+    def send_interrupt(self, _: KeyboardInterrupt) -> None:
+        self.interrupted += 1
+        if not self._needs_interrupt:
+            raise OSError("Socket is closed")
+
+    def join(self) -> Result:
+        return Result(exited=self._code)
+
+
+def test_the_exit_codes_are_those_of_the_commands_and_raise_nothing() -> None:
+    running = [Running(FakeRunner(code=code)) for code in (0, 5)]
+    assert exit_codes(running) == [0, 5]
+
+
+def test_ctrl_c_reaches_every_command_and_its_end_is_waited_for() -> None:
+    done, slow, other = (
+        FakeRunner(),
+        FakeRunner(code=2, needs_interrupt=True),
+        FakeRunner(code=2, needs_interrupt=True),
+    )
+    assert exit_codes([Running(fake) for fake in (done, slow, other)]) == [0, 2, 2]
+    assert (slow.interrupted, other.interrupted) == (1, 1)
+
+
+def test_a_started_command_has_a_terminal_and_is_not_waited_for() -> None:
+    connection = FakeConnection()
     said: list[str] = []
-    remote = Remote("m1", FakeConnection(code=5))
-    assert remote.follow("pytest", environ={}, out=Lines(said.append, "")) == 5
+    Remote("m1", connection).start("pytest", environ={"A": "b"}, out=Lines(said.append, ""))
     assert said == ["answer"]
+    assert connection.ran == ["sudo -n env A=b sh -c pytest"]
+    assert connection.options["asynchronous"]
+    assert connection.options["pty"]
 
 
 def test_a_file_that_is_not_there_is_not_fetched(tmp_path: Path) -> None:

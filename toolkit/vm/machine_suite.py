@@ -7,15 +7,16 @@ there are is the suite's; see `toolkit.vm.shards` for the split.
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
 from toolkit.vm.coverage import DATA, combine_command, data_of, measured
-from toolkit.vm.remote import TREE, Lines, Remote
+from toolkit.vm.remote import TREE, Lines, Remote, Running, exit_codes
 from toolkit.vm.shards import VARIABLE, Shard
 from toolkit.vm.suites import NONE_SELECTED, Selection
 
@@ -113,9 +114,12 @@ class MachineSuite:
 
     def run(self, logins: Sequence[Login]) -> int:
         """Run a part on each machine at once; return the worst exit code."""
-        parts = [Shard(number=number + 1, count=len(logins)) for number in range(len(logins))]
-        with ThreadPoolExecutor(max_workers=len(logins)) as threads:
-            codes = list(threads.map(self._run_part, logins, parts))
+        with ExitStack() as stack:
+            remotes = [stack.enter_context(Remote.on(login)) for login in logins]
+            parts = (Shard(number=number, count=len(logins)) for number in itertools.count(1))
+            codes = exit_codes([self._start(*pair) for pair in zip(remotes, parts, strict=False)])
+            for login, remote in zip(logins, remotes, strict=True):
+                self._bring(login, remote)
         reports = [self._report(login) for login in logins]
         counts = [Counts.read(path) for path in reports if path.is_file()]
         total = Counts()
@@ -135,18 +139,17 @@ class MachineSuite:
     def _report(self, login: Login) -> Path:
         return self.repository / "report" / f"{login.machine}.xml"
 
-    def _run_part(self, login: Login, part: Shard) -> int:
-        environ = {PREFIX: self.prefix}
-        mark = ""
+    def _start(self, remote: Remote, part: Shard) -> Running:
+        environ = {PREFIX: self.prefix, SLOWNESS: self.slowness or slowness_of(remote)}
+        out: Any = sys.stdout
         if part.count > 1:
             environ[VARIABLE] = str(part)
-            mark = f"{login.machine}: "
-        out = Lines(self.say, mark) if mark else sys.stdout
+            out = Lines(self.say, f"{remote.machine}: ")
+        return remote.start(self.command(), environ=environ, out=out)
+
+    def _bring(self, login: Login, remote: Remote) -> None:
+        """Bring what a machine's part wrote down; nothing older stays in its place."""
         self._report(login).unlink(missing_ok=True)
-        with Remote.on(login) as remote:
-            environ[SLOWNESS] = self.slowness or slowness_of(remote)
-            code = remote.follow(self.command(), environ=environ, out=out)
-            remote.fetch(f"{TREE}/{_REPORT}", self._report(login))
-            if self.coverage:
-                remote.fetch(f"{TREE}/{DATA}", self.repository / data_of(login.machine))
-        return code
+        remote.fetch(f"{TREE}/{_REPORT}", self._report(login))
+        if self.coverage:
+            remote.fetch(f"{TREE}/{DATA}", self.repository / data_of(login.machine))

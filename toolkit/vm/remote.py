@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -21,7 +21,7 @@ from paramiko.ssh_exception import SSHException
 from toolkit.errors import MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from toolkit.vm.login import Login
@@ -50,6 +50,43 @@ class Lines:
 
     def flush(self) -> None:
         """Do nothing: a line that is not whole waits for its end."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that runs in a machine, on a terminal there.
+
+    Attributes:
+        promise: Fabric's.
+    """
+
+    promise: Any
+
+    def wait(self) -> None:
+        """Wait for its end; Ctrl-C here ends no more than the waiting."""
+        self.promise.runner.channel.recv_exit_status()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C on its terminal."""
+        with suppress(OSError):  # it has just ended
+            self.promise.runner.send_interrupt(KeyboardInterrupt())
+
+    def exit_code(self) -> int:
+        """Return its exit code when the last of its output has been handed on."""
+        return int(self.promise.join().exited)
+
+
+def exit_codes(running: Sequence[Running]) -> list[int]:
+    """Wait until every command has ended; Ctrl-C here reaches them all, and is waited for."""
+    while True:
+        try:
+            for command in running:
+                command.wait()
+            break
+        except KeyboardInterrupt:
+            for command in running:
+                command.interrupt()
+    return [command.exit_code() for command in running]
 
 
 @dataclass(frozen=True)
@@ -108,12 +145,14 @@ class Remote:
         if done.exited:
             raise self._failure(command, done)
 
-    def follow(self, command: str, *, environ: Mapping[str, str], out: Any = None) -> int:
-        """Run a command as root on a terminal; return its exit code. Ctrl-C reaches it."""
+    def start(self, command: str, *, environ: Mapping[str, str], out: Any = None) -> Running:
+        """Start a command as root, on a terminal of its own there; its output goes to *out*."""
         whole = _command(command, environ, as_root=True)
         streams = {"out_stream": out or sys.stdout}
-        done = self.connection.run(whole, pty=True, warn=True, in_stream=False, **streams)
-        return int(done.exited)
+        promise = self.connection.run(
+            whole, pty=True, warn=True, in_stream=False, asynchronous=True, **streams
+        )
+        return Running(promise)
 
     def set_clock(self) -> None:
         """Give the machine this one's time: it stood still while it was asleep."""
