@@ -286,7 +286,7 @@ def test(
         if on_machines and not unit_only:
             with _told():
                 there = _machines(count=machines).there()
-                code = machine_verbs.test(there, selection, coverage=coverage)
+                code = machine_verbs.test(there, selection, coverage=coverage, count=machines)
             if code:
                 raise Exit(code=code)
 

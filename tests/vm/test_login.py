@@ -76,15 +76,15 @@ def test_forward_engine_takes_an_earlier_forward_back_first(login: Login, ssh: F
 
 
 def test_a_port_is_forwarded_on_the_loopback_alone(login: Login, ssh: FakeSsh) -> None:
-    login.forward_port(8080, 80)
+    login.forward_port(8080, "127.0.0.1:80")
     assert ssh.asked == [["-O", "forward", "-L", "127.0.0.1:8080:127.0.0.1:80"]]
 
 
 def test_a_port_that_is_taken_is_an_error(login: Login, ssh: FakeSsh) -> None:
     ssh.refuses = "forward"
     with pytest.raises(MachineError):
-        login.forward_port(8080, 80)
-    login.close_port(8080, 80)
+        login.forward_port(8080, "127.0.0.1:80")
+    login.close_port(8080, "127.0.0.1:80")
 
 
 def test_close_ends_the_connection_and_leaves_no_socket(login: Login, ssh: FakeSsh) -> None:

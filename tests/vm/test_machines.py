@@ -205,6 +205,23 @@ def test_what_needs_a_machine_says_how_to_get_one(machines: Machines) -> None:
     assert "invoke up" in raised.value.hint
 
 
+def test_more_machines_than_were_made_are_refused_with_the_remedy(machines: Machines) -> None:
+    machines.up()
+    three = Machines.of(replace(machines.settings, count=3))
+    with pytest.raises(NoMachineError, match="invoke up --machines 3"):
+        three.there()
+
+
+def test_a_later_up_may_ask_for_more(machines: Machines, world: FakeWorld) -> None:
+    machines.up()
+    world.did.clear()
+    three = Machines.of(replace(machines.settings, count=3))
+    world.is_connected = False
+    replace(three, run=machines.run).up()
+    assert world.did[0] == "vagrant up --no-provision machine2 machine3"
+    assert again(machines).logins[-1].machine == "machine3"
+
+
 def test_a_restored_snapshot_gets_the_time_and_its_forward_back(
     machines: Machines, world: FakeWorld
 ) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes.engine_http import Answer, CannedEngine
+from toolkit.errors import MachineError
 from toolkit.vm.login import Login
 from toolkit.vm.published import Ports, PublishedPort, free_port, is_free, published_ports
 
@@ -59,6 +60,36 @@ def test_a_port_on_both_families_is_one() -> None:
 def test_a_published_port_is_forwarded_as_the_same_one(login: Login, asked: list[str]) -> None:
     assert forward(login, [WEB]) == ["web 80/tcp -> 127.0.0.1:8080"]
     assert asked == ["forward -L 127.0.0.1:8080:127.0.0.1:8080"]
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [("192.0.2.7", "192.0.2.7:8080"), ("2001:db8::7", "[2001:db8::7]:8080")],
+)
+def test_a_port_on_one_address_of_the_machines_is_reached_there(
+    login: Login, asked: list[str], address: str, target: str
+) -> None:
+    port = {"PrivatePort": 80, "PublicPort": 8080, "Type": "tcp", "IP": address}
+    forward(login, [{"Names": ["/one"], "Ports": [port]}])
+    assert asked == [f"forward -L 127.0.0.1:8080:{target}"]
+
+
+def test_what_was_forwarded_before_one_failed_is_taken_back_the_next_time(
+    tmp_path: Path, asked: list[str]
+) -> None:
+    def run(argv: Sequence[str], **_: Any) -> str:
+        asked.append(" ".join(argv[4:-1]))
+        if argv[4] == "forward" and ":9090:" in argv[6]:
+            raise MachineError("port is taken")
+        return ""
+
+    login = Login(machine="m", directory=tmp_path, run=run)
+    other = {"Names": ["/z"], "Ports": [{"PrivatePort": 90, "PublicPort": 9090, "Type": "tcp"}]}
+    with pytest.raises(MachineError):
+        forward(login, [WEB, other])
+    asked.clear()
+    Ports(login=login, is_free=is_free).close()
+    assert asked == ["cancel -L 127.0.0.1:8080:127.0.0.1:8080"]
 
 
 def test_a_port_that_is_taken_here_becomes_a_free_one(login: Login, asked: list[str]) -> None:

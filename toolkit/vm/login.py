@@ -96,15 +96,15 @@ class Login:
         self.socket_path.unlink(missing_ok=True)
         self.run(self.argv("-O", "forward", "-L", f"{self.socket_path}:{ENGINE_SOCKET}"))
 
-    def forward_port(self, local: int, remote: int) -> None:
-        """Have a port of the machine's on this side's loopback.
+    def forward_port(self, local: int, remote: str) -> None:
+        """Have an address of the machine's (``127.0.0.1:80``) on this side's loopback.
 
         Raises:
             MachineError: OpenSSH refuses: the port is taken here.
         """
         self.run(self.argv("-O", "forward", "-L", _ports(local, remote)))
 
-    def close_port(self, local: int, remote: int) -> None:
+    def close_port(self, local: int, remote: str) -> None:
         """Take a forwarded port back; nothing happens if there is none."""
         self._cancel(_ports(local, remote))
 
@@ -121,5 +121,5 @@ class Login:
             self.run(self.argv("-O", "cancel", "-L", what))
 
 
-def _ports(local: int, remote: int) -> str:
-    return f"127.0.0.1:{local}:127.0.0.1:{remote}"
+def _ports(local: int, remote: str) -> str:
+    return f"127.0.0.1:{local}:{remote}"

@@ -66,15 +66,23 @@ def ports(login: Login, *, close: bool) -> None:
         forwards.forward()
 
 
-def test(machines: Machines, selection: suites.Selection, *, coverage: bool) -> int:
-    """Look at every machine from outside, then run the suite inside; return the exit code."""
+def test(machines: Machines, selection: suites.Selection, *, coverage: bool, count: int) -> int:
+    """Look at machines from outside, then run the suite inside; return the exit code.
+
+    Args:
+        machines: Those that were made.
+        selection: Which tests.
+        coverage: Whether the toolkit's lines that run are counted.
+        count: How many machines share the suite; 0 for all.
+    """
     from toolkit.vm import machine_suite  # noqa: PLC0415 - see the module's docstring
 
     sync(machines)
     repository = machines.settings.repository
+    logins = machines.logins[: count or None]
     code = 0
     if not selection.trees:
-        configs = [(str(login.config_path), login.machine) for login in machines.logins]
+        configs = [(str(login.config_path), login.machine) for login in logins]
         for command in suites.machine_commands(configs):
             code = code or commands.watch([*command, *selection.options()], directory=repository)
         if code == suites.NONE_SELECTED and selection.is_narrow:
@@ -87,4 +95,4 @@ def test(machines: Machines, selection: suites.Selection, *, coverage: bool) -> 
         slowness=os.environ.get(machine_suite.SLOWNESS, ""),
         say=machines.say,
     )
-    return suite.run(machines.logins) or code
+    return suite.run(logins) or code

@@ -216,13 +216,17 @@ class Machines:
         self.say("next: invoke test --machine")
 
     def there(self) -> Machines:
-        """Return these machines, if there are any.
+        """Return the machines that were made, if there are any.
 
         Raises:
-            NoMachineError: There are none.
+            NoMachineError: There are none, or fewer than are asked for.
         """
-        if not self.exist:
+        made = self.memory.count if self.memory else 0
+        if not made:
             raise NoMachineError(f"instance {self.settings.instance_name} has no machine")
+        if made < self.settings.count:
+            wanted = f"{self.settings.count} machines are asked for, {made} made"
+            raise NoMachineError(f"{wanted}: invoke up --machines {self.settings.count}")
         return self
 
     def halt(self, *, off: bool) -> None:

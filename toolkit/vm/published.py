@@ -14,23 +14,34 @@ from typing import TYPE_CHECKING, Any, Final
 from toolkit.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from toolkit.vm.login import Login
 
 _LOOPBACK: Final = "127.0.0.1"
+_EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - what an engine answers
 _LOWEST: Final = 1024  # below, only root may listen
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class PublishedPort:
-    """One port that a container publishes in its machine."""
+    """One port that a container publishes in its machine.
+
+    Attributes:
+        host: Address at which it is reached there, in brackets if it is of IPv6.
+    """
 
     container: str
     port: int
     container_port: int
     protocol: str = "tcp"
+    host: str = _LOOPBACK
+
+    @property
+    def target(self) -> str:
+        """Address and port, as OpenSSH wants them."""
+        return f"{self.host}:{self.port}"
 
 
 def published_ports(containers: Iterable[dict[str, Any]]) -> list[PublishedPort]:
@@ -41,12 +52,19 @@ def published_ports(containers: Iterable[dict[str, Any]]) -> list[PublishedPort]
             port=entry["PublicPort"],
             container_port=entry["PrivatePort"],
             protocol=entry.get("Type", "tcp"),
+            host=_reached_at(entry.get("IP", "")),
         )
         for document in containers
         for entry in document.get("Ports") or ()
         if entry.get("PublicPort")
     }
     return sorted(found)
+
+
+def _reached_at(address: str) -> str:
+    if address in _EVERYWHERE:
+        return _LOOPBACK
+    return f"[{address}]" if ":" in address else address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,23 +96,22 @@ class Ports:
             if published.protocol != "tcp":
                 self.say(f"{name}: not reachable from here: SSH carries tcp only")
                 continue
-            local = forwarded.get(str(published.port)) or self._local(published.port)
-            if str(published.port) not in forwarded:
-                self.login.forward_port(local, published.port)
-            forwarded[str(published.port)] = local
-            self.say(f"{name} -> {_LOOPBACK}:{local}")
-        self._record.write_text(json.dumps(forwarded), encoding="utf-8")
+            if published.target not in forwarded:
+                forwarded[published.target] = self._local(published.port)
+                self.login.forward_port(forwarded[published.target], published.target)
+                self._record.write_text(json.dumps(forwarded), encoding="utf-8")
+            self.say(f"{name} -> {_LOOPBACK}:{forwarded[published.target]}")
 
     def close(self) -> None:
         """Take every forwarded port back."""
-        for remote, local in self._recorded():
+        for remote, local in self._recorded().items():
             self.login.close_port(local, remote)
         self._record.unlink(missing_ok=True)
 
-    def _recorded(self) -> Iterator[tuple[int, int]]:
-        if self._record.exists():
-            document = json.loads(self._record.read_text(encoding="utf-8"))
-            yield from ((int(remote), local) for remote, local in document.items())
+    def _recorded(self) -> dict[str, int]:
+        if not self._record.exists():
+            return {}
+        return dict(json.loads(self._record.read_text(encoding="utf-8")))
 
     def _local(self, port: int) -> int:
         """Return the same port if it can be had here, else a free one."""
