@@ -15,6 +15,7 @@ from toolkit.vm import commands, published, suites
 from toolkit.vm.box import Box
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from toolkit.vm.login import Login
@@ -80,13 +81,7 @@ def test(machines: Machines, selection: suites.Selection, *, coverage: bool, cou
     sync(machines)
     repository = machines.settings.repository
     logins = machines.logins[: count or None]
-    code = 0
-    if not selection.trees:
-        configs = [(str(login.config_path), login.machine) for login in logins]
-        for command in suites.machine_commands(configs):
-            code = code or commands.watch([*command, *selection.options()], directory=repository)
-        if code == suites.NONE_SELECTED and selection.is_narrow:
-            code = 0
+    code = 0 if selection.trees else _look_at(logins, selection, repository)
     suite = machine_suite.MachineSuite(
         repository=repository,
         selection=selection,
@@ -96,3 +91,14 @@ def test(machines: Machines, selection: suites.Selection, *, coverage: bool, cou
         say=machines.say,
     )
     return suite.run(logins) or code
+
+
+def _look_at(logins: Sequence[Login], selection: suites.Selection, repository: Path) -> int:
+    """Look at every machine from outside, whatever became of the first; return the exit code."""
+    configs = [(str(login.config_path), login.machine) for login in logins]
+    codes = [
+        commands.watch([*command, *selection.options()], directory=repository)
+        for command in suites.machine_commands(configs)
+    ]
+    fine = {0, suites.NONE_SELECTED} if selection.is_narrow else {0}
+    return next((code for code in codes if code not in fine), 0)
