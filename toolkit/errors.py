@@ -420,6 +420,11 @@ class RegistryAuthError(RegistryError):
 class RegistryUnreachableError(RegistryError):
     """A registry does not answer, or not in time."""
 
+    hint = (
+        "Look at the engine's network and proxies. Images without a registry: "
+        "toolkit image bootstrap, load, import"
+    )
+
 
 class RemoteImageNotFoundError(RegistryError):
     """A registry has no such repository or tag, or does not show it to us."""

@@ -433,5 +433,6 @@ def test_layers_that_cannot_fit_are_refused_unseen(registry: FakeRegistry, tmp_p
 
 
 def test_a_registry_that_is_not_there_is_named(shelf: Shelf) -> None:
-    with pytest.raises(ToolkitError, match=r"127.0.0.1:1/"):
+    with pytest.raises(ToolkitError, match=r"127.0.0.1:1/") as caught:
         shelf.pull("127.0.0.1:1/b:1")
+    assert "toolkit image bootstrap" in caught.value.hint
