@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from toolkit.client import ApiError
 
 if TYPE_CHECKING:
     from integration.conftest import Engine
+    from toolkit.client.wire import HijackedConnection
 
 BACKENDS = ("native", "lxc")
 Create = Callable[..., str]
@@ -64,6 +66,7 @@ class Containers:
         self.client = engine.client.containers
         self.backend = backend
         self.made: list[str] = []
+        self._attached = ExitStack()
 
     def create(self, *command: str, name: str = "", host: Any = None, **fields: Any) -> str:
         wish = {
@@ -80,6 +83,24 @@ class Containers:
         made = self.create(*command, **wishes)
         self.client.start(made)
         return made
+
+    def attach(self, container: str, **streams: bool) -> HijackedConnection:
+        """Attach until the test's end, however it ends.
+
+        What a failed test holds is closed when its traceback is let go, with a warning
+        that another test, which runs then, is blamed for.
+        """
+        return self._attached.enter_context(self.client.attach(container, **streams))
+
+    def close(self) -> None:
+        """Let go of what is attached, and remove the containers."""
+        self._attached.close()
+        for container in [*self.made]:
+            try:
+                self.remove(container)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
 
     def run(self, *command: str, **wishes: Any) -> tuple[int, bytes, bytes]:
         """Run to the end; return exit code, standard output and standard error."""
@@ -115,9 +136,4 @@ def containers(engine: Engine, working_backend: str) -> Iterator[Containers]:
     """Containers of the backend."""
     made = Containers(engine, working_backend)
     yield made
-    for container in [*made.made]:
-        try:
-            made.remove(container)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+    made.close()

@@ -26,7 +26,7 @@ CAT: dict[str, Any] = {
 def test_start_runs_and_a_second_start_changes_nothing(containers: Containers) -> None:
     """RT-017, RT-032."""
     made = containers.create("cat", **CAT)
-    session = containers.client.attach(made, stdin=True, stdout=True)
+    session = containers.attach(made, stdin=True, stdout=True)
     containers.client.start(made)
     assert containers.state(made)
     assert containers.client.start(made) is False  # 304
@@ -76,7 +76,7 @@ def test_standard_input_is_new_at_each_start(containers: Containers) -> None:
     """RT-024, defect D-4."""
     made = containers.create("cat", **CAT)
     for text in (b"hello world", b"hello world #2"):
-        session = containers.client.attach(made, stdin=True, stdout=True)
+        session = containers.attach(made, stdin=True, stdout=True)
         containers.client.start(made)
         session.send(text)
         session.half_close()

@@ -131,7 +131,7 @@ def test_the_kernel_is_told_whom_to_kill_first(containers: Containers) -> None:
 def test_events_of_a_life_in_dockers_order(containers: Containers) -> None:
     began = int(time.time())
     made = containers.create("sleep", "60")
-    session = containers.client.attach(made, stdout=True)
+    session = containers.attach(made, stdout=True)
     containers.client.start(made)
     containers.client.stop(made, timeout_seconds=0)
     session.close()

@@ -27,7 +27,7 @@ def test_three_readers_from_before_the_start_hear_each_run(containers: Container
     """RT-038."""
     made = containers.create("sh", "-c", "echo hello; sleep 0.1")
     for _ in range(2):
-        readers = [containers.client.attach(made, stdout=True) for _ in range(3)]
+        readers = [containers.attach(made, stdout=True) for _ in range(3)]
         containers.client.start(made)
         for reader in readers:
             assert b"".join(chunk.payload for chunk in reader.chunks(framed=True)) == b"hello\n"
@@ -39,7 +39,7 @@ def test_three_readers_from_before_the_start_hear_each_run(containers: Container
 def test_150_echo_rounds_take_less_than_two_seconds(containers: Containers, tty: bool) -> None:  # noqa: FBT001 - a test's parameter
     """RT-021, RT-044, RT-048, RT-052."""
     made = containers.create("cat", Tty=tty, **CAT)
-    session = containers.client.attach(made, stdin=True, stdout=True, stderr=True)
+    session = containers.attach(made, stdin=True, stdout=True, stderr=True)
     containers.client.start(made)
     wanted = b"hello\r\nhello\r\n" if tty else b"\1\0\0\0\0\0\0\6hello\n"
     began = time.monotonic()
@@ -57,7 +57,7 @@ def test_detach_keys_are_told_as_an_event(containers: Containers) -> None:
     """Docker's `detach`, after `attach`; the program goes on."""
     began = int(time.time())
     made = containers.create("cat", Tty=True, **CAT)
-    session = containers.client.attach(made, stdin=True, stdout=True)
+    session = containers.attach(made, stdin=True, stdout=True)
     containers.client.start(made)
     session.send(b"\x10\x11")
     while session.recv():
@@ -95,7 +95,7 @@ def test_a_terminal_begins_with_the_size_that_was_asked_for(containers: Containe
 def test_closed_input_ends_the_program_and_all_of_it_came(containers: Containers) -> None:
     """RT-039, RT-040."""
     made = containers.create("cat", StdinOnce=True, **CAT)
-    session = containers.client.attach(made, stdin=True, stdout=True)
+    session = containers.attach(made, stdin=True, stdout=True)
     containers.client.start(made)
     session.send(b"hello world")
     session.half_close()
@@ -108,7 +108,7 @@ def test_closed_input_ends_the_program_and_all_of_it_came(containers: Containers
 def test_standard_error_has_frames_of_its_own(containers: Containers) -> None:
     """RT-053, API-021."""
     made = containers.create("sh", "-c", "cat >&2", StdinOnce=True, **CAT)
-    session = containers.client.attach(made, stdin=True, stdout=True, stderr=True)
+    session = containers.attach(made, stdin=True, stdout=True, stderr=True)
     containers.client.start(made)
     session.send(b"hello\n")
     assert session.recv(14)[:8] == b"\2\0\0\0\0\0\0\6"
@@ -122,7 +122,7 @@ def test_a_client_that_goes_without_stdin_once_leaves_it_running(
 ) -> None:
     """RT-046, RT-051, API-042, API-047."""
     made = containers.create("cat", **CAT, Tty=tty)
-    session = containers.client.attach(made, stdin=True, stdout=True)
+    session = containers.attach(made, stdin=True, stdout=True)
     containers.client.start(made)
     session.send(b"x\n")
     session.recv(10)
@@ -134,7 +134,7 @@ def test_a_client_that_goes_without_stdin_once_leaves_it_running(
 def test_a_client_that_goes_with_stdin_once_ends_it(containers: Containers) -> None:
     """RT-045, API-041."""
     made = containers.create("cat", StdinOnce=True, **CAT)
-    session = containers.client.attach(made, stdin=True, stdout=True)
+    session = containers.attach(made, stdin=True, stdout=True)
     containers.client.start(made)
     session.close()
     containers.await_state(made, "exited", 2)
@@ -160,7 +160,7 @@ def test_logs_are_followed_over_rotation_and_bounded(containers: Containers) -> 
     options = {"LogConfig": {"Type": "json-file", "Config": {"max-size": "64k", "max-file": "3"}}}
     script = "i=0; while [ $i -lt 6000 ]; do echo line $i; i=$((i+1)); done"
     made = containers.create("sh", "-c", script, host=options)
-    session = containers.client.attach(made, stdout=True)
+    session = containers.attach(made, stdout=True)
     containers.client.start(made)
     live = b"".join(chunk.payload for chunk in session.chunks(framed=True))
     session.close()
@@ -183,7 +183,7 @@ def test_attach_replays_the_log_and_goes_on_live(containers: Containers) -> None
     while containers.output(made) != b"early\n":
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    session = containers.client.attach(made, stdin=True, stdout=True, logs=True)
+    session = containers.attach(made, stdin=True, stdout=True, logs=True)
     session.send(b"late\n")
     session.half_close()
     assert b"".join(c.payload for c in session.chunks(framed=True)) == b"early\nlate\n"
