@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from toolkit.errors import MachineError
-from toolkit.vm.commands import run, succeeds
+from toolkit.vm.commands import run, succeeds, watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,3 +41,8 @@ def test_a_missing_program_is_named() -> None:
     with pytest.raises(MachineError, match="no-such-program: no such program"):
         run(["no-such-program"])
     assert not succeeds(["no-such-program"])
+
+
+def test_what_runs_on_the_terminal_has_our_environment_and_what_is_added() -> None:
+    code = "import os, sys; sys.exit(int(os.environ['CODE']) if 'PATH' in os.environ else 9)"
+    assert watch([sys.executable, "-c", code], environ={"CODE": "3"}) == 3

@@ -10,7 +10,7 @@ from toolkit.vm.settings import MachineSettings, Places
 from toolkit.vm.suites import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pytest
@@ -29,7 +29,8 @@ def run(
     seen: list[str] = []
     ends = iter(codes)
 
-    def watch(argv: Sequence[str], **_: Any) -> int:
+    def watch(argv: Sequence[str], *, environ: Mapping[str, str], **_: Any) -> int:
+        assert environ == {"TOOLKIT_CGROUPS": "v1"}  # what they were made with
         seen.append(argv[5].removeprefix("--hosts=ssh://"))
         return next(ends)
 
@@ -41,7 +42,7 @@ def run(
     monkeypatch.setattr(machine_verbs, "sync", lambda _: None)
     monkeypatch.setattr(MachineSuite, "run", suite)
     places = Places(state_dir=directory, cache_dir=directory, runtime_dir=directory)
-    machines = Machines(settings=MachineSettings(places=places, count=3))
+    machines = Machines(settings=MachineSettings(places=places, count=3, cgroups="v1"))
     chosen = selection or Selection()
     return machine_verbs.test(machines, chosen, coverage=False, count=count), seen
 

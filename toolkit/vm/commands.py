@@ -62,16 +62,28 @@ def run(
     return done.stdout
 
 
-def watch(argv: Sequence[str], *, directory: Path | None = None) -> int:
+def watch(
+    argv: Sequence[str],
+    *,
+    directory: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> int:
     """Run a program on this terminal, and return its exit code.
 
     Ctrl-C is the program's: what it then does, and how long that takes, is waited for.
+
+    Args:
+        argv: The program and its arguments.
+        directory: Where it runs; here, if not given.
+        environ: What its environment has beside ours.
 
     Raises:
         MachineError: It is not there.
     """
     try:
-        process = subprocess.Popen(argv, cwd=directory)  # noqa: S603 - argv is a list
+        process = subprocess.Popen(  # noqa: S603 - argv is a list
+            argv, cwd=directory, env={**os.environ, **(environ or {})}
+        )
     except FileNotFoundError as error:
         raise MachineError(f"{argv[0]}: no such program on this machine") from error
     with process:

@@ -79,11 +79,10 @@ def test(machines: Machines, selection: suites.Selection, *, coverage: bool, cou
     from toolkit.vm import machine_suite  # noqa: PLC0415 - see the module's docstring
 
     sync(machines)
-    repository = machines.settings.repository
     logins = machines.logins[: count or None]
-    code = 0 if selection.trees else _look_at(logins, selection, repository)
+    code = 0 if selection.trees else _look_at(machines, logins, selection)
     suite = machine_suite.MachineSuite(
-        repository=repository,
+        repository=machines.settings.repository,
         selection=selection,
         coverage=coverage,
         prefix=os.environ.get(machine_suite.PREFIX, "tkt"),
@@ -93,11 +92,15 @@ def test(machines: Machines, selection: suites.Selection, *, coverage: bool, cou
     return suite.run(logins) or code
 
 
-def _look_at(logins: Sequence[Login], selection: suites.Selection, repository: Path) -> int:
+def _look_at(machines: Machines, logins: Sequence[Login], selection: suites.Selection) -> int:
     """Look at every machine from outside, whatever became of the first; return the exit code."""
     configs = [(str(login.config_path), login.machine) for login in logins]
     codes = [
-        commands.watch([*command, *selection.options()], directory=repository)
+        commands.watch(
+            [*command, *selection.options()],
+            directory=machines.settings.repository,
+            environ={"TOOLKIT_CGROUPS": machines.settings.cgroups},
+        )
         for command in suites.machine_commands(configs)
     ]
     fine = {0, suites.NONE_SELECTED} if selection.is_narrow else {0}
