@@ -84,7 +84,7 @@ class Containers:
         self.client.start(made)
         return made
 
-    def attach(self, container: str, **streams: bool) -> HijackedConnection:
+    def attach(self, container: str, **streams: Any) -> HijackedConnection:
         """Attach until the test's end, however it ends.
 
         What a failed test holds is closed when its traceback is let go, with a warning
