@@ -47,7 +47,11 @@ def firewall() -> FakeFirewall:
 def traces(tmp_path: Path, firewall: FakeFirewall) -> LibvirtTraces:
     forwarding = tmp_path / "ip_forward"
     forwarding.write_text("0\n")
-    return LibvirtTraces(record=tmp_path / "before", run=firewall.run, forwarding=forwarding)
+    cgroups = tmp_path / "cgroup"
+    (cgroups / "memory").mkdir(parents=True)
+    return LibvirtTraces(
+        record=tmp_path / "before", run=firewall.run, forwarding=forwarding, cgroups=cgroups
+    )
 
 
 def test_what_libvirt_left_is_put_back(traces: LibvirtTraces, firewall: FakeFirewall) -> None:
@@ -102,3 +106,15 @@ def test_without_a_note_nothing_is_touched(traces: LibvirtTraces, firewall: Fake
     firewall.rules[:] = LEFT
     traces.put_back()
     assert firewall.rules == LEFT
+
+
+def test_control_groups_of_machines_go_unless_they_were_there_or_are_used(
+    traces: LibvirtTraces,
+) -> None:
+    (traces.cgroups / "cpu" / "machine").mkdir(parents=True)
+    traces.note()
+    (traces.cgroups / "memory" / "machine").mkdir()
+    (traces.cgroups / "freezer" / "machine" / "somebodys").mkdir(parents=True)
+    traces.put_back()
+    left = sorted(path.parent.name for path in traces.cgroups.glob("*/machine"))
+    assert left == ["cpu", "freezer"]

@@ -192,6 +192,22 @@ def test_destroy_forgets_the_machines(machines: Machines, world: FakeWorld) -> N
     assert not machines.settings.runtime_dir.exists()
 
 
+@pytest.mark.parametrize("has_neighbour", [False, True])
+def test_the_box_goes_too_unless_machines_of_another_instance_need_it(
+    machines: Machines, said: list[str], *, has_neighbour: bool
+) -> None:
+    machines.up()
+    places = machines.settings.places
+    for directory in (places.cache_dir, places.state_dir / "disks"):
+        directory.mkdir()
+    if has_neighbour:
+        (places.state_dir / "machines" / "tkv").mkdir()
+    again(machines).destroy(boxes=True)
+    assert places.cache_dir.exists() is has_neighbour
+    assert (places.state_dir / "disks").exists() is has_neighbour
+    assert ("the box stays: machines of instance tkv need it" in said) is has_neighbour
+
+
 def test_destroy_without_machines_asks_nothing_of_vagrant(
     machines: Machines, world: FakeWorld
 ) -> None:

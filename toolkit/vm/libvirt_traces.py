@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a libvirtd leaves in this machine's network when it has ended, put back as it was.
+"""What a libvirtd leaves in this machine's kernel when it has ended, put back as it was.
 
-Owns two traces: that packets are passed on between interfaces, which libvirt switches on
-for its network, and the chains of rules that it hooks in and leaves empty. What others
-have put in meanwhile, and what others need, stays.
+Owns three traces: that packets are passed on between interfaces, which libvirt switches on
+for its network; the chains of rules that it hooks in and leaves empty; the empty control
+groups above its machines'. What others have put in meanwhile, and what others need, stays.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -40,11 +41,16 @@ class LibvirtTraces:
     record: Path
     run: Callable[..., str] = commands.run
     forwarding: Path = Path("/proc/sys/net/ipv4/ip_forward")
+    cgroups: Path = Path("/sys/fs/cgroup")
 
     def note(self) -> None:
         """Note what there is, before the daemon starts; what is noted already stays."""
         if not self.record.exists():
-            found = {"forwarding": self._forwarding(), "chains": sorted(self._chains())}
+            found = {
+                "forwarding": self._forwarding(),
+                "chains": sorted(self._chains()),
+                "cgroups": sorted(map(str, self._cgroups())),
+            }
             self.record.write_text(json.dumps(found), encoding="utf-8")
 
     def put_back(self) -> None:
@@ -57,7 +63,16 @@ class LibvirtTraces:
             self._unhook(program, table, kept=before["chains"])
         if before["forwarding"] != _ON and self._forwarding() == _ON and not self._is_needed():
             self.forwarding.write_text(before["forwarding"] + "\n")
+        for directory in self._cgroups():
+            if str(directory) not in before["cgroups"]:
+                with suppress(OSError):  # a machine of somebody else's is in it
+                    directory.rmdir()
         self.record.unlink()
+
+    def _cgroups(self) -> Iterator[Path]:
+        """Yield the control groups that libvirt makes where there is no systemd to ask."""
+        for pattern in ("machine", "*/machine"):
+            yield from self.cgroups.glob(pattern)
 
     def _forwarding(self) -> str:
         return self.forwarding.read_text().strip()

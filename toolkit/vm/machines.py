@@ -30,6 +30,7 @@ from toolkit.vm.vagrant import Vagrant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from toolkit.vm.settings import MachineSettings
 
@@ -247,13 +248,20 @@ class Machines:
         self.libvirt.release(self.settings.instance_name)
         directories = [self.settings.state_dir, self.settings.runtime_dir]
         if boxes:
-            places = self.settings.places
-            names = ("vagrant-home", "disks")
-            directories += [places.cache_dir, *(places.state_dir / name for name in names)]
+            directories += self._box_directories()
         for directory in directories:
             if directory.is_dir():
                 shutil.rmtree(directory)
                 self.say(f"removed {directory}")
+
+    def _box_directories(self) -> list[Path]:
+        """Return where boxes and disks are, unless machines of another instance need them."""
+        places = self.settings.places
+        instances = sorted(path.name for path in places.state_dir.glob("machines/*"))
+        if others := [name for name in instances if name != self.settings.instance_name]:
+            self.say(f"the box stays: machines of instance {' '.join(others)} need it")
+            return []
+        return [places.cache_dir, *(places.state_dir / name for name in ("vagrant-home", "disks"))]
 
     def _need_libvirt(self) -> None:
         if self.settings.provider == "libvirt":
