@@ -155,14 +155,13 @@ def container_engine(request: pytest.FixtureRequest) -> Iterator[ContainerEngine
     """Give the engine of this run; skip where there is none, fail where ``CI`` is set."""
     from toolkit.errors import ToolkitError  # noqa: PLC0415  # not before it is asked for
 
-    config = request.config
     try:
-        engine = _open_engine(config)
+        engine = _open_engine(request.config)
     except ToolkitError as error:
         reason = f"{error}. {error.hint}" if error.hint else str(error)
         if os.environ.get("CI", "").lower() in {"1", "true", "yes"}:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+            raise pytest.fail.Exception(reason, pytrace=False) from None
+        raise pytest.skip.Exception(reason) from None
     try:
         yield engine
     finally:
