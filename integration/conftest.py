@@ -55,7 +55,7 @@ class Engine:
 
     Attributes:
         pid: Its process now.
-        warm_pid: The process that has made what it keeps of networks.
+        warm_pid: The process that has made what it keeps.
     """
 
     instance: Instance
@@ -101,9 +101,9 @@ class Engine:
             self.pid = identity.pid
 
     def warm(self) -> None:
-        """Have what the process keeps of networks, so that no test is the first to need it."""
+        """Have what the process keeps once it was needed, so that no test is the first."""
         if self.warm_pid != self.pid:
-            warm_network(self.client)
+            warm_up(self.client)
             self.warm_pid = self.pid
 
     def ledger(self) -> Ledger:
@@ -169,20 +169,21 @@ def engine_of_worker(worker_id: str) -> Iterator[Engine]:
         clear(instance)
 
 
-def warm_network(client: Client) -> None:
-    """Have the default bridge, its rules, the proxies' process and the name server: they stay."""
+def warm_up(client: Client) -> None:
+    """Have the default bridge, its rules, proxies, names, and who fills volumes: they stay."""
     client.networks.create({"Name": "warm"})
     wish: dict[str, Any] = {
         "Image": "busybox",
         "Cmd": ["true"],
         "ExposedPorts": {"80/tcp": {}},
+        "Volumes": {"/warm": {}},
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}},
     }
     for mode in ("bridge", "warm"):
         wish["HostConfig"]["NetworkMode"] = mode
         container = client.containers.create(wish).id
         client.containers.start(container)
-        client.containers.remove(container, force=True)
+        client.containers.remove(container, force=True, volumes=True)
     client.networks.remove("warm")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from integration.conftest import Engine, Run
+    from toolkit.testing import RunContainer
 
 
 def wish(busybox: str, **more: Any) -> dict[str, Any]:
@@ -50,15 +51,10 @@ def test_less_memory_than_half_a_mebibyte_is_400(engine: Engine, busybox: str) -
     assert "memory" in str(error).lower()
 
 
-def test_an_unknown_user_is_refused_at_start_and_named(engine: Engine, busybox: str) -> None:
-    containers = engine.client.containers
-    container = containers.create(wish(busybox, User="nobody-of-that-name")).id
-    try:
-        with pytest.raises(ApiError, match="nobody-of-that-name") as refused:
-            containers.start(container)
-        assert refused.value.status == 400
-    finally:
-        containers.remove(container, force=True)
+def test_an_unknown_user_is_refused_at_start_and_named(run_container: RunContainer) -> None:
+    with pytest.raises(ApiError, match="nobody-of-that-name") as refused:
+        run_container("busybox", "true", network="none", user="nobody-of-that-name")
+    assert refused.value.status == 400
 
 
 def test_a_corrupt_tar_is_400(engine: Engine) -> None:

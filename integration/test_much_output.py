@@ -6,16 +6,14 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from integration.conftest import Engine
+    from toolkit.testing import Container, RunContainer
 
 MIB = 1024 * 1024
 LINE = b"0123456789abcdef" * 63 + b"0123456789abcde"  # with its newline 1 KiB
@@ -23,23 +21,12 @@ LINES = 1024 * 1024
 _END_SECONDS = 3.0  # all of it takes more than ten
 
 
-@contextmanager
-def container(engine: Engine, *command: str) -> Iterator[str]:
-    """Make a container that is removed when the block ends."""
-    wish = {"Image": "busybox", "Cmd": list(command), "HostConfig": {"NetworkMode": "none"}}
-    made = engine.client.containers.create(wish).id
-    try:
-        yield made
-    finally:
-        engine.client.containers.remove(made, force=True)
-
-
 def resident_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
-def check_the_end_is_found_without_the_rest(engine: Engine, made: str) -> None:
+def check_the_end_is_found_without_the_rest(engine: Engine, made: Container) -> None:
     """The last lines, and those of a time at the end, come without a gibibyte being read."""
     began = time.monotonic()
     tail = lines_of(engine, made, tail="10")
@@ -52,28 +39,29 @@ def check_the_end_is_found_without_the_rest(engine: Engine, made: str) -> None:
     assert time.monotonic() - began < _END_SECONDS
 
 
-def lines_of(engine: Engine, container: str, **selection: Any) -> list[bytes]:
+def lines_of(engine: Engine, container: Container, **selection: Any) -> list[bytes]:
     """Return the selected lines, each with its time before it."""
-    chunks = engine.client.containers.logs(container, framed=True, timestamps=True, **selection)
+    logs = engine.client.containers.logs
+    chunks = logs(container.id, framed=True, timestamps=True, **selection)
     return b"".join(chunk.payload for chunk in chunks).splitlines()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_gibibyte_is_in_the_log_to_the_last_byte(engine: Engine, busybox: str) -> None:
-    assert busybox
+def test_a_gibibyte_is_in_the_log_to_the_last_byte(
+    engine: Engine, run_container: RunContainer
+) -> None:
     before = resident_kib(engine.pid)
     script = f"yes {LINE.decode()} | head -n {LINES}"
-    with container(engine, "sh", "-c", script) as made:
-        engine.client.containers.start(made)
-        assert engine.client.containers.wait(made).result().exit_code == 0
-        assert resident_kib(engine.pid) - before < 16 * 1024
-        digest, count = hashlib.sha256(), 0
-        for chunk in engine.client.containers.logs(made, framed=True, stderr=False):
-            digest.update(chunk.payload)
-            count += len(chunk.payload)
-        assert resident_kib(engine.pid) - before < 32 * 1024
-        check_the_end_is_found_without_the_rest(engine, made)
+    made = run_container("busybox", ["sh", "-c", script], network="none")
+    assert made.wait() == 0
+    assert resident_kib(engine.pid) - before < 16 * 1024
+    digest, count = hashlib.sha256(), 0
+    for chunk in engine.client.containers.logs(made.id, framed=True, stderr=False):
+        digest.update(chunk.payload)
+        count += len(chunk.payload)
+    assert resident_kib(engine.pid) - before < 32 * 1024
+    check_the_end_is_found_without_the_rest(engine, made)
     assert count == LINES * 1024
     expected = hashlib.sha256()
     for _ in range(LINES // 1024):
@@ -82,18 +70,16 @@ def test_a_gibibyte_is_in_the_log_to_the_last_byte(engine: Engine, busybox: str)
 
 
 def test_a_client_that_stops_reading_blocks_neither_the_container_nor_another_client(
-    engine: Engine, busybox: str
+    engine: Engine, run_container: RunContainer
 ) -> None:
-    assert busybox
     lines = 32 * 1024
     script = f"sleep 0.5; yes {LINE.decode()} | head -n {lines}"
-    with container(engine, "sh", "-c", script) as made:
-        engine.client.containers.start(made)
-        command = ["docker", "attach", "--no-stdin", made]
-        with (
-            engine.client.containers.attach(made),  # never read
-            subprocess.Popen(command, env=engine.environ, stdout=subprocess.PIPE) as reader,
-        ):
-            seen, _ = reader.communicate(timeout=60)
-            assert engine.client.containers.wait(made).result().exit_code == 0
+    made = run_container("busybox", ["sh", "-c", script], network="none")
+    command = ["docker", "attach", "--no-stdin", made.id]
+    with (
+        engine.client.containers.attach(made.id),  # never read
+        subprocess.Popen(command, env=engine.environ, stdout=subprocess.PIPE) as reader,
+    ):
+        seen, _ = reader.communicate(timeout=60)
+        assert made.wait() == 0
     assert len(seen) == lines * 1024

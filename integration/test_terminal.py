@@ -19,6 +19,7 @@ from integration.pace import SLOWNESS
 
 if TYPE_CHECKING:
     from integration.conftest import Engine
+    from toolkit.testing import RunContainer
 
 NEEDS_LXC = (
     pytest.mark.needs_lxc,
@@ -118,13 +119,10 @@ def test_ctrl_p_ctrl_q_detaches_and_the_program_goes_on(
 
 
 def test_exec_has_a_terminal_of_its_own(
-    engine: Engine, spawn: Spawn, name: str, backend: str
+    run_container: RunContainer, spawn: Spawn, backend: str
 ) -> None:
-    host = {"NetworkMode": "none", "Runtime": backend}
-    wish = {"Image": "busybox", "Cmd": ["sleep", "60"], "HostConfig": host}
-    engine.client.containers.create(wish, name=name)
-    engine.client.containers.start(name)
-    shell = spawn("exec", "-it", name, "sh")
+    made = run_container("busybox", "sleep 60", network="none", backend=backend)
+    shell = spawn("exec", "-it", made.name, "sh")
     read_until(shell, b"# ")
     # The size comes by a request of its own, when the program runs already.
     shell.write(b"until stty size | grep '30 100'; do sleep 0.1; done; exit 4\n")
@@ -139,14 +137,14 @@ MIB = 1024 * 1024
 
 @pytest.mark.parametrize("reference", ["name", "id", "short id"])
 def test_attach_and_detach_by_any_reference(
-    engine: Engine, spawn: Spawn, name: str, reference: str, backend: str
+    run_container: RunContainer, spawn: Spawn, reference: str, backend: str
 ) -> None:
     """RT-049, RT-050, API-045, API-046: 150 rounds through a terminal, then the detach keys."""
-    wish = {"Image": "busybox", "Cmd": ["cat"], "Tty": True, "OpenStdin": True,
-            "HostConfig": {"NetworkMode": "none", "Runtime": backend}}  # fmt: skip
-    made = engine.client.containers.create(wish, name=name).id
-    engine.client.containers.start(made)
-    session = spawn("attach", {"name": name, "id": made, "short id": made[:12]}[reference])
+    made = run_container(
+        "busybox", "cat", tty=True, open_stdin=True, network="none", backend=backend
+    )
+    references = {"name": made.name, "id": made.id, "short id": made.short_id}
+    session = spawn("attach", references[reference])
     while termios.tcgetattr(session.fd)[3] & termios.ECHO:
         time.sleep(0.01)  # the command makes our terminal a raw one once it is attached
     began = time.monotonic()
@@ -156,7 +154,7 @@ def test_attach_and_detach_by_any_reference(
     assert time.monotonic() - began < LONGEST_SECONDS
     session.write(DETACH)
     assert b"read escape sequence" in rest_of(session)
-    assert engine.client.containers.inspect(made)["State"]["Running"]
+    assert made.is_running
 
 
 def test_detach_keys_of_ones_own(engine: Engine, spawn: Spawn, name: str) -> None:
@@ -190,14 +188,15 @@ def test_a_person_interrupts_stops_and_resumes_jobs(spawn: Spawn, name: str) -> 
     assert shell.wait() == 6
 
 
-def test_ten_megabytes_pasted_are_all_there(engine: Engine, name: str, backend: str) -> None:
+def test_ten_megabytes_pasted_are_all_there(
+    engine: Engine, run_container: RunContainer, backend: str
+) -> None:
     """Through a raw terminal, a line at a time, with nobody losing a byte."""
     script = "stty raw -echo; echo ready; head -c 10485760 | sha256sum"
-    wish = {"Image": "busybox", "Cmd": ["sh", "-c", script], "Tty": True, "OpenStdin": True,
-            "HostConfig": {"NetworkMode": "none", "Runtime": backend}}  # fmt: skip
-    made = engine.client.containers.create(wish, name=name).id
-    session = engine.client.containers.attach(made, stdin=True)
-    engine.client.containers.start(made)
+    made = run_container(
+        "busybox", ["sh", "-c", script], tty=True, open_stdin=True, network="none", backend=backend
+    )
+    session = engine.client.containers.attach(made.id, stdin=True, logs=True)
     seen = b""
     while b"ready" not in seen:
         seen += session.recv()
