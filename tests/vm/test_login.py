@@ -56,6 +56,15 @@ def test_the_configuration_is_vagrants_with_a_shared_connection(login: Login) ->
     assert f"  ControlPath {login.control_path}" in lines
 
 
+def test_a_shell_is_told_where_engine_and_published_ports_are(login: Login) -> None:
+    assert login.exports == [
+        f"export DOCKER_HOST=unix://{login.socket_path}",
+        "export TOOLKIT_PUBLISHED_HOST=192.0.2.7",
+    ]
+    login.write(CONFIG.replace("192.0.2.7", "127.0.0.1"))  # behind VirtualBox's NAT: `invoke ports`
+    assert login.exports == [f"export DOCKER_HOST=unix://{login.socket_path}"]
+
+
 def test_nobody_else_may_look_into_the_directory(login: Login) -> None:
     assert login.directory.stat().st_mode & 0o777 == 0o700
     assert login.config_path.stat().st_mode & 0o777 == 0o600

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENGINE_SOCKET: Final = "/run/toolkit/engine.sock"
 _CONNECT_SECONDS: Final = 60.0
+_LOOPBACK: Final = "127."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,20 @@ class Login:
     def socket_path(self) -> Path:
         """The engine's socket, on this side."""
         return self.directory / f"{self.machine}.sock"
+
+    @property
+    def address(self) -> str:
+        """Where the machine is reached, as Vagrant says; loopback behind a provider's own NAT."""
+        words = self.config_path.read_text(encoding="utf-8").split()
+        return words[words.index("HostName") + 1]
+
+    @property
+    def exports(self) -> list[str]:
+        """What a shell is told whose docker, toolkit and tests are to use this machine."""
+        lines = [f"export DOCKER_HOST=unix://{self.socket_path}"]
+        if not self.address.startswith(_LOOPBACK):
+            lines.append(f"export TOOLKIT_PUBLISHED_HOST={self.address}")
+        return lines
 
     def write(self, ssh_config: str) -> None:
         """Keep Vagrant's answer, with a shared connection added."""

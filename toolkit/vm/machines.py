@@ -213,7 +213,8 @@ class Machines:
                 kernel = first.run("busybox", ["uname", "-r"])
                 self.say(f"{login.machine}: engine {first.version()} on kernel {kernel}")
         for login in reversed(self.logins):
-            self.say(f"export DOCKER_HOST=unix://{login.socket_path}")
+            for line in login.exports:
+                self.say(line)
         self.say("next: invoke test --machine")
 
     def there(self) -> Machines:
