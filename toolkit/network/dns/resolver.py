@@ -107,9 +107,9 @@ class ContainerResolver:
         if isinstance(question, bytes):
             reply(question)
             return
-        answer = wire.answer_locally(question, self._table, self._container)
+        answer = wire.answer_locally(question, self._table, self._container, over_tcp=over_tcp)
         if answer is not None:
-            reply(wire.fitted(question, answer, over_tcp=over_tcp))
+            reply(answer)
         elif not self._resolvers:
             reply(wire.failure(question))
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions and answers as bytes (RFC 1035, RFC 6891), by dnspython; no sockets.
+"""Questions and answers as bytes (RFC 1035, RFC 6891), by dnspython where need be; no sockets.
 
 Whatever the bytes, a function here returns: they come from programs in containers and from
 resolvers outside (row S-88).
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import dns.edns
@@ -23,8 +24,12 @@ import dns.rdatatype
 import dns.reversename
 import dns.rrset
 
+from toolkit.network.dns.plain import PlainQuestion, answer_plain, parse_plain
+
 if TYPE_CHECKING:
-    from toolkit.network.dns.table import NameTable
+    from collections.abc import Iterable
+
+    from toolkit.network.dns.table import Address, NameTable
 
 TTL_SECONDS: Final = 0  # changes are visible at once: nobody is to keep an answer
 HEADER_BYTES: Final = 12
@@ -35,6 +40,7 @@ _LARGEST_ANSWER_BYTES: Final = 65535
 # A record of an answer whose name stands in the question: two bytes for the name, ten, the address.
 _RECORD_BYTES: Final = {dns.rdatatype.A: 16, dns.rdatatype.AAAA: 28}
 _ID: Final = struct.Struct("!H")
+_QUESTIONS_AT: Final = 4
 _FLAGS: Final = struct.Struct("!HH")
 _QR: Final = 0x8000
 _OPCODE: Final = 0x7800
@@ -49,21 +55,35 @@ class Question:
     Attributes:
         name: In plain text, without the dot at the end; empty where it cannot be one of ours.
         limit_bytes: How much the client takes in one datagram.
+        plain: Set where it is of the usual form.
     """
 
-    message: dns.message.Message
     raw: bytes
     name: str
-    kind: dns.rdatatype.RdataType
+    kind: int
     limit_bytes: int
+    plain: PlainQuestion | None = None
+
+    @cached_property
+    def message(self) -> dns.message.Message:
+        """The question as the library has it."""
+        return dns.message.from_wire(self.raw[:LARGEST_QUERY_BYTES], ignore_trailing=True)
 
 
 def parse_question(raw: bytes) -> Question | bytes | None:
     """Return the question in a packet, the answer to what is none, or None for silence."""
+    plain = parse_plain(raw)
+    if plain is not None:
+        return Question(raw, plain.name, plain.kind, _limit_of(plain.payload_bytes), plain)
     if len(raw) < HEADER_BYTES or _FLAGS.unpack_from(raw)[1] & _QR:
         return None  # no question at all: an answer to it could go back and forth for ever
     if _FLAGS.unpack_from(raw)[1] & _OPCODE:  # only questions (opcode 0) are for us
         return _bare_answer(raw, dns.rcode.NOTIMP)
+    return _parse_unusual(raw)
+
+
+def _parse_unusual(raw: bytes) -> Question | bytes:
+    """Return the question in a packet with options, say, or the answer to what is none."""
     try:
         message = dns.message.from_wire(raw[:LARGEST_QUERY_BYTES], ignore_trailing=True)
     except _BROKEN:
@@ -73,31 +93,50 @@ def parse_question(raw: bytes) -> Question | bytes | None:
     asked = message.question[0]
     if asked.rdclass != dns.rdataclass.IN:
         return _bare_answer(raw, dns.rcode.REFUSED)
-    limit = SMALLEST_LIMIT_BYTES
-    if message.edns >= 0:
-        limit = min(max(limit, message.payload), _LARGEST_LIMIT_BYTES)
-    return Question(message, raw, _plain(asked.name), asked.rdtype, limit)
+    limit = _limit_of(message.payload if message.edns >= 0 else 0)
+    question = Question(raw, _plain(asked.name), asked.rdtype, limit)
+    question.__dict__["message"] = message  # it has been read already
+    return question
 
 
-def answer_locally(question: Question, table: NameTable, container: str) -> bytes | None:
-    """Return the answer to what the table knows; None: others are to be asked."""
+def _limit_of(payload_bytes: int) -> int:
+    return min(max(payload_bytes, SMALLEST_LIMIT_BYTES), _LARGEST_LIMIT_BYTES)
+
+
+def answer_locally(
+    question: Question, table: NameTable, container: str, *, over_tcp: bool = True
+) -> bytes | None:
+    """Return the answer to what the table knows; None: others are to be asked.
+
+    One that is too long for the client's datagram is cut: `fitted`.
+    """
     if question.kind == dns.rdatatype.PTR:
-        return _answer_reverse(question, table, container)
+        answer = _answer_reverse(question, table, container)
+        return None if answer is None else fitted(question, answer, over_tcp=over_tcp)
     addresses = table.lookup(container, question.name) if question.name else None
     if addresses is None:
         return None
-    name = question.message.question[0].name
+    if question.plain is not None:
+        most = _LARGEST_ANSWER_BYTES if over_tcp else question.limit_bytes
+        answer = answer_plain(question.raw, question.plain, addresses, most)
+        if answer is not None:
+            return answer
+    answer = _answer(question, _rrsets_of(question, addresses))
+    return fitted(question, answer, over_tcp=over_tcp)
+
+
+def _rrsets_of(question: Question, addresses: Iterable[Address]) -> list[dns.rrset.RRset]:
+    asked = question.message.question[0]
     by_kind = {
-        dns.rdatatype.A: [str(a) for a in addresses if isinstance(a, IPv4Address)],
-        dns.rdatatype.AAAA: [str(a) for a in addresses if isinstance(a, IPv6Address)],
+        dns.rdatatype.A: [str(a) for a in addresses if a.version == 4],  # noqa: PLR2004 - IPv4
+        dns.rdatatype.AAAA: [str(a) for a in addresses if a.version == 6],  # noqa: PLR2004 - IPv6
     }
-    wanted = by_kind if question.kind == dns.rdatatype.ANY else {question.kind}
-    rrsets = [
-        dns.rrset.from_text(name, TTL_SECONDS, dns.rdataclass.IN, kind, *by_kind[kind])
+    wanted = by_kind if asked.rdtype == dns.rdatatype.ANY else {asked.rdtype}
+    return [
+        dns.rrset.from_text(asked.name, TTL_SECONDS, dns.rdataclass.IN, kind, *by_kind[kind])
         for kind in wanted
         if by_kind.get(kind)
     ]
-    return _answer(question, rrsets)
 
 
 def failure(question: Question) -> bytes:
@@ -110,6 +149,8 @@ def for_upstream(question: Question, new_id: int) -> bytes:
 
     The option of RFC 7871 is taken out; anything else stays as it came.
     """
+    if question.plain is not None:
+        return _ID.pack(new_id) + question.raw[_ID.size :]
     message = question.message
     options = [option for option in message.options if option.otype != dns.edns.ECS]
     raw = question.raw
@@ -125,7 +166,7 @@ def from_upstream(question: Question, raw: bytes, sent_id: int, *, over_tcp: boo
         return None
     if not over_tcp and len(raw) > question.limit_bytes:
         return truncated(question)
-    return _ID.pack(question.message.id) + raw[_ID.size :]
+    return question.raw[: _ID.size] + raw[_ID.size :]
 
 
 def _answers(question: Question, raw: bytes, sent_id: int) -> bool:
@@ -134,6 +175,8 @@ def _answers(question: Question, raw: bytes, sent_id: int) -> bool:
     found_id, flags = _FLAGS.unpack_from(raw)
     if found_id != sent_id or not flags & _QR:
         return False
+    if question.plain is not None and _echoes(raw, question.plain.section):
+        return True
     try:
         echoed = dns.message.from_wire(raw, question_only=True, ignore_trailing=True).question
     except _BROKEN:
@@ -144,6 +187,12 @@ def _answers(question: Question, raw: bytes, sent_id: int) -> bool:
     return [(q.name, q.rdtype, q.rdclass) for q in echoed] == [
         (q.name, q.rdtype, q.rdclass) for q in asked
     ]
+
+
+def _echoes(raw: bytes, section: bytes) -> bool:
+    """Return whether an answer repeats its one question to the letter."""
+    questions = _ID.unpack_from(raw, _QUESTIONS_AT)[0]
+    return questions == 1 and raw.startswith(section, HEADER_BYTES)
 
 
 def code_of(raw: bytes) -> int:
