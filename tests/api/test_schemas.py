@@ -83,7 +83,7 @@ def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner),
-    max_leaves=10,
+    max_leaves=5,
 )
 WIRE_NAMES = [field.encode_name for kind in (CreateBody, Resources) for field in _fields(kind)]
 HOST_NAMES = [field.encode_name for field in _fields(schemas.HostConfig)]

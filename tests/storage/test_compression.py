@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import lzma
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -28,6 +29,12 @@ COMPRESSIONS: Final[dict[str, Callable[[bytes], bytes]]] = {
 COMPRESSED: Final = ["gzip", "bzip2", "xz"]
 
 
+@cache
+def packed(name: str) -> bytes:
+    """Return the content as it is packed; bzip2 takes 100 ms for it."""
+    return COMPRESSIONS[name](CONTENT)
+
+
 class OneByteAtATime:
     """A source as slow as a bad connection."""
 
@@ -45,7 +52,7 @@ def opened(content: bytes, limit_bytes: int = 10**9) -> PlainStream:
 @pytest.mark.parametrize("name", COMPRESSIONS)
 def test_the_compression_is_told_by_the_first_bytes(name: str) -> None:
     """RT-184, rule 9.36."""
-    stream = opened(COMPRESSIONS[name](CONTENT))
+    stream = opened(packed(name))
     assert stream.read(100) == CONTENT[:100]
     stream.drain()
     assert stream.digest == f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -74,12 +81,12 @@ def test_streams_in_a_row_are_one(name: str) -> None:
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_a_truncated_archive_is_refused(name: str) -> None:
     with pytest.raises(UnsafeArchiveError, match=r"truncated|corrupt"):
-        opened(COMPRESSIONS[name](CONTENT)[:-20]).drain()
+        opened(packed(name)[:-20]).drain()
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_a_corrupt_archive_is_refused(name: str) -> None:
-    damaged = bytearray(COMPRESSIONS[name](CONTENT))
+    damaged = bytearray(packed(name))
     damaged[len(damaged) // 2] ^= 0xFF
     with pytest.raises(UnsafeArchiveError, match=r"corrupt|truncated"):
         opened(bytes(damaged)).drain()
@@ -88,13 +95,13 @@ def test_a_corrupt_archive_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_garbage_behind_the_archive_is_refused(name: str) -> None:
     with pytest.raises(UnsafeArchiveError, match="follows the end"):
-        opened(COMPRESSIONS[name](CONTENT) + b"garbage").drain()
+        opened(packed(name) + b"garbage").drain()
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_a_bomb_is_refused_at_the_limit(name: str) -> None:
     """Row S-56: the limit counts plain bytes, not the ratio."""
-    stream = opened(COMPRESSIONS[name](bytes(50_000_000)), limit_bytes=1_000_000)
+    stream = opened(COMPRESSIONS[name](bytes(5_000_000)), limit_bytes=1_000_000)
     with pytest.raises(UnsafeArchiveError, match="unpacks to more than the 1000000 bytes"):
         stream.drain()
     assert stream.bytes_seen < 2_000_000

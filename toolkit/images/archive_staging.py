@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from toolkit.storage.tarformat import Member
 
 MOST_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
-_MOST_MEMBERS: Final = 20_000
+MOST_MEMBERS: Final = 20_000
 _MOST_LINKS: Final = 8
 _CHUNK_BYTES: Final = 1024 * 1024
 
@@ -187,7 +187,7 @@ def staged_archive(directory: Path, stream: ByteSource, most_bytes: int) -> Iter
     """
     with tempfile.TemporaryFile(dir=directory, buffering=0) as spool:
         spool_fd = spool.fileno()
-        limits = replace(ArchiveLimits.for_directory(spool_fd, most_bytes), members=_MOST_MEMBERS)
+        limits = replace(ArchiveLimits.for_directory(spool_fd, most_bytes), members=MOST_MEMBERS)
         staged = StagedArchive(spool_fd)
         try:
             staged.take(stream, limits)
