@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from toolkit.engine.attachment import Attachment
     from toolkit.engine.container import Container
     from toolkit.engine.engine import Engine
 
@@ -119,6 +120,34 @@ def test_a_published_port_has_a_rule_and_a_proxy_until_the_program_ends(world: W
         assert world.host.proxies.leading == {}
         assert engine._context.attachments.published.numbers.held() == {}
         assert engine._context.attachments.host._bridges != {}
+
+    play(world, scenario)
+
+
+def test_who_waits_hears_of_an_end_before_anything_is_given_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, **publishing(PortBinding()))
+        heard: list[str] = []
+        published = engine._context.attachments.published
+        close_way = published.close_way
+
+        async def noted(attachment: Attachment) -> None:
+            heard.append("given back")
+            await close_way(attachment)
+
+        async def wait() -> None:
+            await container.wait("next-exit")
+            heard.append("answered")
+
+        monkeypatch.setattr(published, "close_way", noted)
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        world.supervisor.last.end()
+        await waiting
+        await settled(engine, container)
+        assert heard == ["answered", "given back"]
 
     play(world, scenario)
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from toolkit.network.host import HostNetworks
 
 _RELEASE_SECONDS: Final = 15.0
+_TURNS_OF_AN_ANSWER: Final = 3  # of the event loop, from an end to the answer of who waits
 _SWEEP_SECONDS: Final = 1.0  # a namespace that has ended takes its links along in less
 
 _log = logging.getLogger(__name__)
@@ -260,7 +261,12 @@ class Attachments:
         return task
 
     async def _release(self, attachment: Attachment, released: asyncio.Future[None] | None) -> None:
-        """Rules first, seats last: no address is given on while a rule leads to it."""
+        """Rules first, seats last: no address is given on while a rule leads to it.
+
+        Who waits for the end hears of it before: all of this takes threads and processes.
+        """
+        for _ in range(_TURNS_OF_AN_ANSWER):
+            await asyncio.sleep(0)
         try:
             await self.published.close_way(attachment)
         except ToolkitError as error:  # nothing of it may be given on: the next engine cleans up
