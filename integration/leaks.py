@@ -37,8 +37,11 @@ _NO_LEAK = re.compile(r"(-wal|-shm|-journal|\.log)$|(^|/)(cache|seccomp|__pycach
 _SLOT = "slot"
 _SLOT_NAME = re.compile(r"slot-(\d+)-\d+")
 # toolkit.runtime.launcher makes so many shims ahead, each with a child; a crew's is beside it.
-_MOST_AHEAD = {_SLOT: 3, "crew": 4}
-_AHEAD_NAMES = {"toolkit-slot": _SLOT, "toolkit-crew": "crew"}
+# toolkit.network.proxy_main forks one proxy ahead.
+_MOST_AHEAD = {_SLOT: 3, "crew": 4, "spare": 1}
+_AHEAD_NAMES = {"toolkit-slot": _SLOT, "toolkit-crew": "crew", "toolkit-spare": "spare"}
+# toolkit.network.iptables starts the next change's program ahead; names end after 15 bytes.
+_FIREWALL_NAMES = {"iptables-restor", "ip6tables-resto"}
 
 _NAME_SERVER = b"toolkit.network.dns.server"
 
@@ -195,12 +198,28 @@ def _zombies(parents: set[int]) -> Iterator[str]:
 
 
 def _descriptors(engine_pid: int) -> Iterator[str]:
-    with suppress(OSError):
-        for entry in (_PROC / str(engine_pid) / "fd").iterdir():
+    waiting = set(_pipes_of_waiting(engine_pid))
+    for link in _open_files(engine_pid):
+        target = _NUMBERED.sub("", link)
+        if link not in waiting and not _NO_LEAK.search(target):
+            yield target
+
+
+def _pipes_of_waiting(engine_pid: int) -> Iterator[str]:
+    """Yield the ends of a firewall's program that waits for its text: the engine has the others."""
+    for entry in _PROC.iterdir():
+        parent = parent_and_state(int(entry.name)) if entry.name.isdecimal() else None
+        if parent and parent[0] == engine_pid:
             with suppress(OSError):
-                target = _NUMBERED.sub("", str(entry.readlink()))
-                if not _NO_LEAK.search(target):
-                    yield target
+                if (entry / "comm").read_text().strip() in _FIREWALL_NAMES:
+                    yield from _open_files(int(entry.name))
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    with suppress(OSError):
+        for entry in (_PROC / str(pid) / "fd").iterdir():
+            with suppress(OSError):
+                yield str(entry.readlink())
 
 
 def _files(instance: Instance) -> Iterator[str]:

@@ -231,6 +231,7 @@ class Forker:
 
         def wait_for_start() -> Start | None:
             ours.close()
+            _set_name("toolkit-spare")
             received = receive(theirs)
             theirs.close()
             if received is None:
