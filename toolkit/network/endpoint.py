@@ -94,7 +94,12 @@ def add_default_route(bridge: Bridge, netns_fd: int) -> None:
 
     For when the network that had the default route was disconnected.
     """
-    in_network_namespace(netns_fd, lambda: _add_routes(bridge))
+
+    def add_routes() -> None:
+        with NetworkStack() as stack:
+            _add_routes(bridge, stack)
+
+    in_network_namespace(netns_fd, add_routes)
 
 
 def _create_veth(bridge: Bridge, seat: Seat, bridge_index: int, netns_fd: int) -> str:
@@ -132,20 +137,20 @@ def _configure(bridge: Bridge, seat: Seat, *, with_routes: bool) -> None:
         raise LinkError("look up link", seat.interface_name, errno.ENODEV)
     if seat.address6 is None:
         write_sysctl(f"ipv6/conf/{seat.interface_name}/disable_ipv6", "1")
-    with NetworkStack() as stack, AddressNews() as news:
+    with NetworkStack() as stack, ExitStack() as undo:
+        news = undo.enter_context(AddressNews()) if seat.address6 is not None else None
         for interface in seat.interfaces:
             stack.add_address(index, interface)
         stack.set_up(index)
-        if seat.address6:
+        if news is not None and seat.address6 is not None:
             news.await_usable(seat.address6.ip)
-    if with_routes:
-        _add_routes(bridge)
+        if with_routes:
+            _add_routes(bridge, stack)
 
 
-def _add_routes(bridge: Bridge) -> None:
-    with NetworkStack() as stack:
-        for interface in bridge.spec.interfaces:
-            stack.add_default_route(interface.ip)
+def _add_routes(bridge: Bridge, stack: NetworkStack) -> None:
+    for interface in bridge.spec.interfaces:
+        stack.add_default_route(interface.ip)
 
 
 def open_network_namespace(pid: int) -> int:
