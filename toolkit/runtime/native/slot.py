@@ -20,6 +20,7 @@ from toolkit.runtime.document import default_device_rules
 from toolkit.runtime.native.child import Child
 from toolkit.runtime.native.launch import CLONED, become_container, set_up_early
 from toolkit.runtime.native.program import learn_capabilities
+from toolkit.runtime.native.rehearsal import play_child, play_shim
 from toolkit.runtime.native.staging import Staging
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Slot:
             cgroup.apply({"devices": default_device_rules()})
             slot = cls(child, cgroup, staging)
             undo.pop_all()
+        with suppress(ToolkitError, OSError):  # the start itself will tell
+            play_shim(staging)
         return slot
 
     def take(self, document: Document) -> tuple[Child, Cgroup] | None:
@@ -98,6 +101,8 @@ def _wait(staging: Staging) -> None:
     set_up_early(CLONED)
     staging.mount()
     learn_capabilities()
+    with suppress(ToolkitError, OSError):  # the start itself will tell
+        play_child(play_shim(staging))
 
 
 def clone_own_cgroups(cgroup: Cgroup, undo: ExitStack) -> dict[str, int]:
