@@ -28,7 +28,8 @@ from toolkit.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.api.facade import Container, EngineFacade
+    from toolkit.api.container_facade import Container
+    from toolkit.api.facade import EngineFacade
     from toolkit.api.query import FilterTerms
     from toolkit.api.request import Request
     from toolkit.engine.model import ContainerRecord

@@ -15,7 +15,8 @@ from toolkit.errors import ConflictError, NotRunningError
 from toolkit.runtime.protocol import AttachClient
 
 if TYPE_CHECKING:
-    from toolkit.api.facade import EngineFacade, Exec
+    from toolkit.api.container_facade import Exec
+    from toolkit.api.facade import EngineFacade
     from toolkit.api.request import Request
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.api.facade import Measured
+from toolkit.api.container_facade import Measured
 from toolkit.api.render_stats import Sample, stats_object
 from toolkit.api.request import JSON, json_response
 from toolkit.api.routes.unavailable import NotAvailableError
