@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 from contextlib import closing
 from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from integration.network.conftest import comes_true, ip_packet
 from integration.networked.conftest import ECHO, HOST, ask_here
 from toolkit.client import ApiError
+from toolkit.network.unique_local import pool_of_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,6 +127,35 @@ def test_ipv6_where_it_is_asked_for(world: World, make_network: Callable[..., st
     plain = world.run("sleep", "60")
     with closing(world.inside(plain)) as seen:
         assert [a for a in seen.get_addr(family=socket.AF_INET6) if a["index"] != 1] == []
+
+
+def test_ipv6_without_a_subnet_is_of_the_instances_own(
+    world: World, make_network: Callable[..., str]
+) -> None:
+    """As docker 27: a /64 of fd00::/8, the first that nobody has a route for; kept by restarts."""
+    pool = pool_of_instance(world.instance.name)
+    [first, second, third] = itertools.islice(pool.subnets(new_prefix=64), 3)
+    world.host.run("ip", "-6", "route", "add", "unreachable", str(second))
+    names = ("one", "two")
+    try:
+        made = [make_network(name, EnableIPv6=True) for name in names]
+        assert [subnet6(world, name) for name in names] == [str(first), str(third)]
+        server = world.run("nc", "-ll", "-p", "80", "-e", "cat", NetworkMode=made[1])
+        client = world.run("sleep", "60", NetworkMode=made[1])
+        address = world.settings(server)["Networks"]["two"]["GlobalIPv6Address"]
+        assert ip_address(address) in third
+        assert comes_true(lambda: reach(world, client, address))
+        world.kill_engine()
+        world.start_engine()
+        assert [subnet6(world, name) for name in names] == [str(first), str(third)]
+        assert comes_true(lambda: reach(world, client, address))
+    finally:
+        world.host.run("ip", "-6", "route", "del", "unreachable", str(second))
+
+
+def subnet6(world: World, name: str) -> str:
+    [_, six] = world.engine.client.networks.inspect(name)["IPAM"]["Config"]
+    return str(six["Subnet"])
 
 
 def test_a_container_cannot_speak_as_another(world: World) -> None:

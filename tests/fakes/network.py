@@ -20,7 +20,7 @@ from toolkit.network.rtnetlink import NetworkStack, VethPair
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
-    from ipaddress import IPv4Network
+    from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
     from toolkit.network.bridge import Bridge, Seat
@@ -30,15 +30,19 @@ class RoutedFakeStack(FakeNetworkStack):
     """A stack that a bridge may choose its subnet against.
 
     Attributes:
-        routes: What the host has routes for.
+        routes: What the host has routes for; *routes6* for IPv6.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.routes: list[IPv4Network] = []
+        self.routes6: list[IPv6Network] = []
 
     def routed_networks(self) -> list[IPv4Network]:
         return list(self.routes)
+
+    def routed_networks6(self) -> list[IPv6Network]:
+        return list(self.routes6)
 
     def close(self) -> None:
         """Do nothing: the links stay."""

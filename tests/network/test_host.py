@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.fakes.network import FakeHost
 from toolkit.network.bridge import SeatRequest
 from toolkit.network.host import BridgePlan, HostNetworks
+from toolkit.network.unique_local import pool_of_instance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +94,16 @@ def test_a_link_that_took_the_name_meanwhile_is_spared(
     monkeypatch.setattr(host.stack, "link", look_up_just_before)
     networks.remove_links(left)
     assert host.veths() == [CONTAINER]
+
+
+def test_a_network_that_asks_for_ipv6_alone_gets_the_first_free_subnet(
+    host: FakeHost, networks: HostNetworks
+) -> None:
+    pool = pool_of_instance("test")
+    first, second, third, *_ = itertools.islice(pool.subnets(new_prefix=64), 3)
+    host.stack.routes6 = [first]
+    plan = BridgePlan(network_id="6" * 64, wants_ipv6=True, avoided6=(second,))
+    made = networks.make(plan).interface6
+    assert made is not None
+    assert (made.network, made.ip) == (third, third.network_address + 1)
+    assert networks.make(BridgePlan(network_id="4" * 64)).interface6 is None

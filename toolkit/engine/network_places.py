@@ -12,10 +12,11 @@ import asyncio
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.network_index import BRIDGE
-from toolkit.engine.network_plan import bridged, plan_of, pools_of
+from toolkit.engine.network_plan import bridged, plan_of, pool_of, pools_of
 from toolkit.errors import NetworkInUseError
 from toolkit.network.firewall import LinkName
 
@@ -87,6 +88,7 @@ class NetworkPlaces:
             self.settings,
             self._context.instance.name,
             avoided=self._subnets_but(record),
+            avoided6=self._subnets6_but(record),
             taken=taken,
         )
         made = await self._context.on_host(self.host.make, plan)
@@ -163,6 +165,11 @@ class NetworkPlaces:
             for other in self._context.networks.all()
             if other.id != record.id and self.host.has(other.id)
         ]
+
+    def _subnets6_but(self, record: NetworkRecord) -> list[IPv6Network]:
+        others = (other for other in self._context.networks.all() if other.id != record.id)
+        pools = (pool_of(other.subnets, 6) for other in others)
+        return [IPv6Network(pool.subnet) for pool in pools if pool is not None]
 
 
 def _without_network(state: FirewallState, bridge: LinkName) -> FirewallState:

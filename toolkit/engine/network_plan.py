@@ -54,6 +54,7 @@ def plan_of(
     instance_name: str,
     *,
     avoided: Iterable[IPv4Network] = (),
+    avoided6: Iterable[IPv6Network] = (),
     taken: Iterable[str] = (),
 ) -> BridgePlan:
     """Return what a network is to be on the host."""
@@ -72,11 +73,13 @@ def plan_of(
         network_id=record.id,
         interface=interface,
         interface6=None if pool6 is None else IPv6Interface(_interface_text(pool6)),
+        wants_ipv6=spec.ipv6,
         link_name=f"{instance_name}0" if is_default else link_name,
         mtu=mtu_of(spec.options, settings.mtu),
         has_gateway=not spec.internal,
         is_default=is_default,
         avoided=tuple(avoided),
+        avoided6=tuple(avoided6),
         allocatable=part,
         allocatable6=_range_of(pool6, IPv6Network),
         taken=tuple(ip_address(text) for text in held if text),

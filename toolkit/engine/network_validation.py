@@ -137,5 +137,3 @@ def _check_pools(spec: NetworkSpec, count: int, versions: set[int]) -> None:
         raise InvalidRequestError("a network has one subnet of each family at most")
     if 6 in versions and not spec.ipv6:  # noqa: PLR2004 - IPv6
         raise InvalidRequestError("an IPv6 subnet needs IPv6 to be enabled (--ipv6)")
-    if spec.ipv6 and 6 not in versions:  # noqa: PLR2004 - IPv6
-        raise InvalidRequestError("IPv6 needs a subnet: give one with --subnet")

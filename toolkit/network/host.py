@@ -16,7 +16,7 @@ import os
 import threading
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,10 +47,11 @@ from toolkit.network.subnets import (
     choose_bridge_interface,
     choose_network_subnet,
 )
+from toolkit.network.unique_local import choose_subnet, pool_of_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from ipaddress import IPv4Network, IPv6Interface, IPv6Network
+    from ipaddress import IPv4Network, IPv6Network
 
     from toolkit.network.bridge import Seat, SeatRequest
     from toolkit.network.firewall import Firewall
@@ -66,9 +67,10 @@ class BridgePlan:
 
     Attributes:
         interface: The gateway with its subnet; None lets the host choose one that is free.
+        wants_ipv6: Without an *interface6*, one from the instance's own pool is chosen.
         link_name: Of the bridge; empty for the derived one.
         is_default: 0.7.2's candidates are tried before docker's (rule 6.4).
-        avoided: Subnets of the instance's other networks.
+        avoided: Subnets of the instance's other networks; *avoided6* the same for IPv6.
         allocatable: The part that addresses are handed out from.
         reserved: Addresses that are somebody else's.
         taken: Addresses that running containers have.
@@ -78,11 +80,13 @@ class BridgePlan:
     network_id: str
     interface: IPv4Interface | None = None
     interface6: IPv6Interface | None = None
+    wants_ipv6: bool = False
     link_name: str = ""
     mtu: int = DEFAULT_MTU
     has_gateway: bool = True
     is_default: bool = False
     avoided: tuple[IPv4Network, ...] = ()
+    avoided6: tuple[IPv6Network, ...] = ()
     allocatable: IPv4Network | None = None
     allocatable6: IPv6Network | None = None
     reserved: frozenset[IPv4Address | IPv6Address] = frozenset()
@@ -210,7 +214,7 @@ class HostNetworks:
             LinkError: The kernel refuses, or the name is somebody else's.
         """
         with self._choosing():
-            plan = self._chosen(plan)
+            plan = self._chosen6(self._chosen(plan))
             bridge = self._bridge_of(plan)
             bridge.ensure()
         with self._lock:
@@ -388,6 +392,15 @@ class HostNetworks:
         return replace(
             plan, interface=IPv4Interface((int(subnet.network_address) + 1, subnet.prefixlen))
         )
+
+    def _chosen6(self, plan: BridgePlan) -> BridgePlan:
+        """Return a plan that has an IPv6 address if it wants one."""
+        if not plan.wants_ipv6 or plan.interface6 is not None:
+            return plan
+        used = [*self.kit.stack.routed_networks6(), *plan.avoided6]
+        subnet = choose_subnet(pool_of_instance(self._instance), used)
+        gateway = IPv6Interface((int(subnet.network_address) + 1, subnet.prefixlen))
+        return replace(plan, interface6=gateway)
 
     def _is_free(self, interface: IPv4Interface) -> bool:
         """Tell whether a subnet of an earlier boot is still nobody else's."""

@@ -15,7 +15,14 @@ import ipaddress
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import LinkError
@@ -302,7 +309,13 @@ class NetworkStack:
         """Return what subnets must keep clear of: IPv4, main table, no default (rule 6.5)."""
         body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         dumped = self._netlink.dump(Message(_RTM_GETROUTE, body, call="RTM_GETROUTE"))
-        return [network for _, body in dumped for network in _routed(body)]
+        return [IPv4Network(network) for _, body in dumped for network in _routed(body)]
+
+    def routed_networks6(self) -> list[IPv6Network]:
+        """Return the same for IPv6."""
+        body = _RTMSG.pack(socket.AF_INET6, 0, 0, 0, 0, 0, 0, 0, 0)
+        dumped = self._netlink.dump(Message(_RTM_GETROUTE, body, call="RTM_GETROUTE"))
+        return [IPv6Network(network) for _, body in dumped for network in _routed(body)]
 
     def has_default_route(self) -> bool:
         """Tell whether IPv4 packets have a way out."""
@@ -383,9 +396,9 @@ def _interface(body: bytes, index: int) -> Interface | None:
     return ipaddress.ip_interface((packed, prefix_length))
 
 
-def _routed(body: bytes) -> Iterator[IPv4Network]:
+def _routed(body: bytes) -> Iterator[tuple[bytes, int]]:
     _, length, _, _, table, _, _, _, flags = _RTMSG.unpack_from(body)
     found = attributes(body, _RTMSG.size)
     table = decoded_number(found, _RTA_TABLE) or table
     if table == _RT_TABLE_MAIN and not flags & _RTM_F_CLONED and _RTA_DST in found:
-        yield IPv4Network((found[_RTA_DST], length))
+        yield found[_RTA_DST], length
