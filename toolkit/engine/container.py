@@ -3,7 +3,7 @@
 
 Each verb holds the container's lock while it changes something, moves the state
 by the life cycle's table, and leaves nothing when it fails half-way. What a
-start and an end consist of is `toolkit.engine.program`'s; nobody holds the lock
+start and an end consist of is `toolkit.engine.program`'s and `.ending`'s; nobody holds the lock
 while waiting for a program to end.
 """
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from toolkit.build.context import sweep_builds
 from toolkit.engine.container import Container
 from toolkit.engine.copies import read_copy
+from toolkit.engine.ending import end_cgroup, killed_status
 from toolkit.engine.model import (
     ContainerId,
     ContainerRecord,
@@ -27,7 +28,6 @@ from toolkit.engine.model import (
     ImageId,
     State,
 )
-from toolkit.engine.program import end_cgroup, killed_status
 from toolkit.engine.restarts import comes_back_with_engine
 from toolkit.engine.sharing import shared_with
 from toolkit.errors import NameInUseError, StorageError, ToolkitError
