@@ -119,7 +119,8 @@ def ask_here(address: str, port: int, text: bytes = b"hello\n") -> bytes:
 
 
 def _ask_datagram(address: str, port: int, text: bytes) -> bytes:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
         asking.settimeout(PATIENCE_SECONDS)
         try:
             asking.sendto(text, (address, port))

@@ -15,7 +15,9 @@ from toolkit.client import ApiError
 from toolkit.vm.leftovers import Leftovers
 
 if TYPE_CHECKING:
-    from integration.networked.conftest import World
+    from collections.abc import Iterator
+
+    from integration.networked.conftest import Place, World
 
 ANSWER = b"hello\n"
 
@@ -92,6 +94,51 @@ def test_datagrams_pass_and_the_same_number_is_free_for_both(world: World) -> No
         assert world.host.ask_datagram("127.0.0.1", 8083) == b"hello"
         assert world.neighbour.ask_datagram(HOST, 8083) == b"hello"
     assert comes_true(lambda: world.neighbour.ask(HOST, 8083) == ANSWER)
+
+
+HOST6, NEIGHBOUR6 = "fd99::1", "fd99::2"
+
+
+@pytest.fixture
+def neighbour6(world: World) -> Iterator[Place]:
+    """The neighbour, with IPv6 addresses on the link between the two."""
+    sides = ((world.host, "lan0", HOST6), (world.neighbour, "eth0", NEIGHBOUR6))
+    for place, link, address in sides:
+        place.run("ip", "addr", "add", f"{address}/64", "dev", link, "nodad")
+    yield world.neighbour
+    for place, link, address in sides:
+        place.run("ip", "addr", "del", f"{address}/64", "dev", link)
+
+
+def test_an_ipv6_port_of_the_host_leads_to_a_container_without_ipv6(
+    world: World, neighbour6: Place, backend: str
+) -> None:
+    """The proxy alone serves it: ``[::1]`` here, ``[::]`` to neighbours too; no IPv4 beside it."""
+    ports = {"80/tcp": "::1:8086", "53/udp": "::1:8086"}
+    container = world.run(*ECHO, backend=backend, ports=ports)
+    public = world.run(*ECHO, backend=backend, ports={"80/tcp": ":::8087"})
+    shown = world.settings(container)["Ports"]
+    assert shown["80/tcp"] == [{"HostIp": "::1", "HostPort": "8086"}]
+    assert world.settings(public)["Ports"]["80/tcp"] == [{"HostIp": "::", "HostPort": "8087"}]
+    assert comes_true(lambda: world.host.ask("::1", 8086) == ANSWER)
+    assert comes_true(lambda: neighbour6.ask(HOST6, 8087) == ANSWER)
+    assert neighbour6.ask(HOST6, 8086) == b""  # row S-80; the control is the line before
+    assert world.host.ask("127.0.0.1", 8086) == b""
+    with closing(EchoDatagrams(world, container, 53)):
+        assert world.host.ask_datagram("::1", 8086) == b"hello"
+
+
+def test_an_ipv6_port_of_the_host_is_held_and_goes_on_without_the_engine(world: World) -> None:
+    """S-86 for IPv6: the second is refused with its holder; the next engine knows that, too."""
+    holder = world.run(*ECHO, ports={"80/tcp": "::1:8088"})
+    world.run("sleep", "60", ports={"80/tcp": "8088"})  # the same number of IPv4 is another port
+    for _ in range(2):
+        other = world.create("sleep", "60", ports={"80/tcp": ":::8088"})
+        with pytest.raises(ApiError, match=holder[:12]):
+            world.engine.client.containers.start(other)
+        world.kill_engine()
+        assert comes_true(lambda: world.host.ask("::1", 8088) == ANSWER)
+        world.start_engine()
 
 
 def test_a_stop_gives_everything_back_at_once(world: World, backend: str) -> None:
