@@ -14,7 +14,7 @@ from tests.fakes.engine import World
 from tests.waiting import until
 from toolkit.build.builder import StepFailedError
 from toolkit.build.ports import BuildOptions, Told
-from toolkit.engine.builds import _login
+from toolkit.engine.workshop import _login
 from toolkit.errors import DockerfileError, ImageNotFoundError, InvalidReferenceError
 from toolkit.images.references import Reference
 from toolkit.images.registry.credentials import NOBODY, Credentials

@@ -295,25 +295,30 @@ class ConnectBody(Wire, frozen=True):
     force: Flag = None
 
 
-class CreateBody(Wire, frozen=True):
-    """The body of create: docker's ``Config`` and what belongs to it."""
+class ProgramBody(Wire, frozen=True):
+    """What the bodies of create and of exec create say of a program."""
 
-    hostname: Text = None
-    domainname: Text = None
     user: Text = None
     attach_stdin: Flag = None
     attach_stdout: Flag = None
     attach_stderr: Flag = None
-    exposed_ports: Keys = None
     tty: Flag = None
-    open_stdin: Flag = None
-    stdin_once: Flag = None
     env: Texts = None
     cmd: Words = None
+    working_dir: Text = None
+
+
+class CreateBody(ProgramBody, frozen=True):
+    """The body of create: docker's ``Config`` and what belongs to it."""
+
+    hostname: Text = None
+    domainname: Text = None
+    exposed_ports: Keys = None
+    open_stdin: Flag = None
+    stdin_once: Flag = None
     healthcheck: Healthcheck | None = None
     image: Text = None
     volumes: Keys = None
-    working_dir: Text = None
     entrypoint: Words = None
     network_disabled: Flag = None
     mac_address: Text = None
@@ -326,19 +331,11 @@ class CreateBody(Wire, frozen=True):
     networking_config: NetworkingConfig | None = None
 
 
-class ExecBody(Wire, frozen=True):
+class ExecBody(ProgramBody, frozen=True):
     """The body of exec create."""
 
-    attach_stdin: Flag = None
-    attach_stdout: Flag = None
-    attach_stderr: Flag = None
-    tty: Flag = None
     detach_keys: Text = None
-    env: Texts = None
-    cmd: Words = None
     privileged: Flag = None
-    user: Text = None
-    working_dir: Text = None
     console_size: list[int] | None = None
 
 

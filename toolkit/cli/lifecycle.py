@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,34 +42,29 @@ def apply_to_each(names: Iterable[str], act: Callable[[str], object]) -> int:
     return exit_code
 
 
-@command("stop")
-@click.option("-t", "--time", "--timeout", "seconds", type=int, help="Seconds before killing it.")
-@click.option("-s", "--signal", default="", help="First signal.")
-@_targets
-@pass_access
-def stop(
-    access: EngineAccess, containers: tuple[str, ...], seconds: int | None, signal: str
-) -> int:
-    """Stop running containers."""
-    stop_one = access.client.containers.stop
-    return apply_to_each(
-        containers, lambda one: stop_one(one, timeout_seconds=seconds, signal=signal)
+def _stop_options(act: Callable[..., object]) -> Callable[..., object]:
+    """Give a command containers to stop, and how long and with which signal."""
+    seconds = click.option(
+        "-t", "--time", "--timeout", "timeout_seconds", type=int, help="Seconds before killing it."
     )
+    signal = click.option("-s", "--signal", default="", help="First signal.")
+    return seconds(signal(_targets(act)))
+
+
+@command("stop")
+@_stop_options
+@pass_access
+def stop(access: EngineAccess, containers: tuple[str, ...], **grace: Any) -> int:
+    """Stop running containers."""
+    return apply_to_each(containers, partial(access.client.containers.stop, **grace))
 
 
 @command("restart")
-@click.option("-t", "--time", "--timeout", "seconds", type=int, help="Seconds before killing it.")
-@click.option("-s", "--signal", default="", help="First signal.")
-@_targets
+@_stop_options
 @pass_access
-def restart(
-    access: EngineAccess, containers: tuple[str, ...], seconds: int | None, signal: str
-) -> int:
+def restart(access: EngineAccess, containers: tuple[str, ...], **grace: Any) -> int:
     """Stop containers if they run, and start them."""
-    restart_one = access.client.containers.restart
-    return apply_to_each(
-        containers, lambda one: restart_one(one, timeout_seconds=seconds, signal=signal)
-    )
+    return apply_to_each(containers, partial(access.client.containers.restart, **grace))
 
 
 @command("kill")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,15 +16,63 @@ from toolkit.cli.units import human_size
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from toolkit.client import Client
-    from toolkit.client.jsonstream import Document
 
-    Prune = Callable[..., Document]
+    Filters = Mapping[str, Sequence[str]]
+    _Prune = Callable[[Client, Filters], "_Pruned"]
 
 _filter = repeated("--filter", help="Condition, key=value.")
 _force = switch("-f", "--force", help="Do not ask.")
+
+
+@dataclass(frozen=True)
+class _Pruned:
+    """What went.
+
+    Attributes:
+        title: What stands above the names.
+        freed_bytes: None where the engine does not say.
+    """
+
+    title: str
+    names: Sequence[str]
+    freed_bytes: int | None = None
+
+
+def _containers(client: Client, filters: Filters) -> _Pruned:
+    done = client.containers.prune(filters=filters)
+    return _Pruned("Deleted Containers:", done.get("ContainersDeleted") or [], _freed(done))
+
+
+def _networks(client: Client, filters: Filters) -> _Pruned:
+    done = client.networks.prune(filters=filters)
+    return _Pruned("Deleted Networks:", done.get("NetworksDeleted") or [])
+
+
+def _volumes(client: Client, filters: Filters) -> _Pruned:
+    done = client.volumes.prune(filters=filters)
+    return _Pruned("Deleted Volumes:", done.get("VolumesDeleted") or [], _freed(done))
+
+
+def _images(client: Client, filters: Filters) -> _Pruned:
+    done = client.images.prune(filters=filters)
+    names = [
+        f"{verb.lower()}: {name}"
+        for one in done.get("ImagesDeleted") or []
+        for verb, name in one.items()
+    ]
+    return _Pruned("Deleted Images:", names, _freed(done))
+
+
+def _builds(client: Client, _: Filters) -> _Pruned:
+    done = client.images.prune_builds()
+    return _Pruned("Deleted build cache objects:", done.get("CachesDeleted") or [], _freed(done))
+
+
+def _freed(done: Mapping[str, Any]) -> int:
+    return int(done.get("SpaceReclaimed") or 0)
 
 
 @command("prune")
@@ -32,11 +81,8 @@ _force = switch("-f", "--force", help="Do not ask.")
 @pass_access
 def prune_containers(access: EngineAccess, filter: tuple[str, ...], *, force: bool) -> int:  # noqa: A002  # the flag's name
     """Remove all containers that do not run."""
-    if not _may("This will remove all stopped containers.", force=force):
-        return 1
-    done = access.client.containers.prune(filters=parse_filters(filter))
-    _tell("Deleted Containers:", done.get("ContainersDeleted") or [], done)
-    return 0
+    what = "This will remove all stopped containers."
+    return _prune(access.client, what, {_containers: parse_filters(filter)}, force=force)
 
 
 @command("prune")
@@ -53,13 +99,8 @@ def prune_images(
 ) -> int:
     """Remove images that have no name and that nothing stands on."""
     what = "images without at least one container" if all else "dangling images"
-    if not _may(f"This will remove all {what}.", force=force):
-        return 1
-    filters = parse_filters(filter)
-    filters.setdefault("dangling", ["false" if all else "true"])
-    done = access.client.images.prune(filters=filters)
-    _tell("Deleted Images:", _image_lines(done), done)
-    return 0
+    filters = {**_dangling(every_image=all), **parse_filters(filter)}
+    return _prune(access.client, f"This will remove all {what}.", {_images: filters}, force=force)
 
 
 @command("prune")
@@ -75,15 +116,10 @@ def prune_volumes(
     force: bool,
 ) -> int:
     """Remove volumes that no container has."""
-    what = "all volumes" if all else "anonymous volumes"
-    if not _may(f"This will remove {what} not used by at least one container.", force=force):
-        return 1
-    filters = parse_filters(filter)
-    if all:
-        filters.setdefault("all", ["true"])
-    done = access.client.volumes.prune(filters=filters)
-    _tell("Deleted Volumes:", done.get("VolumesDeleted") or [], done)
-    return 0
+    kind = "all volumes" if all else "anonymous volumes"
+    what = f"This will remove {kind} not used by at least one container."
+    every = {"all": ["true"]} if all else {}
+    return _prune(access.client, what, {_volumes: {**every, **parse_filters(filter)}}, force=force)
 
 
 @command("prune")
@@ -93,11 +129,8 @@ def prune_volumes(
 def prune_builds(access: EngineAccess, *, all: bool, force: bool) -> int:  # noqa: A002  # the flag's name
     """Remove the images that builds have made and nothing has a name for."""
     del all
-    if not _may("This will remove all dangling build cache.", force=force):
-        return 1
-    done = access.client.images.prune_builds()
-    _tell("Deleted build cache objects:", done.get("CachesDeleted") or [], done)
-    return 0
+    what = "This will remove all dangling build cache."
+    return _prune(access.client, what, {_builds: {}}, force=force)
 
 
 @command("prune")
@@ -124,11 +157,7 @@ def prune(access: EngineAccess, *, session: bool) -> int:
 def prune_networks(access: EngineAccess, filter: tuple[str, ...], *, force: bool) -> int:  # noqa: A002  # the flag's name
     """Remove networks that no container is on."""
     what = "This will remove all custom networks not used by at least one container."
-    if not _may(what, force=force):
-        return 1
-    done = access.client.networks.prune(filters=parse_filters(filter))
-    _list("Deleted Networks:", done.get("NetworksDeleted") or [])
-    return 0
+    return _prune(access.client, what, {_networks: parse_filters(filter)}, force=force)
 
 
 @command("prune")
@@ -156,60 +185,36 @@ def prune_system(
         f"all {images}",
         "unused build cache",
     ]
-    if not _may("\n  - ".join(["This will remove:", *lines]) + "\n", force=force):
+    filters = parse_filters(filter)
+    timeless = {key: values for key, values in filters.items() if key != "until"}
+    kinds: dict[_Prune, Filters] = {
+        _containers: filters,
+        _networks: filters,
+        **({_volumes: timeless} if volumes else {}),
+        _images: {**filters, **_dangling(every_image=all)},
+        _builds: {},
+    }
+    what = "\n  - ".join(["This will remove:", *lines]) + "\n"
+    return _prune(access.client, what, kinds, force=force)
+
+
+def _dangling(*, every_image: bool) -> dict[str, list[str]]:
+    return {"dangling": ["false" if every_image else "true"]}
+
+
+def _prune(client: Client, what: str, kinds: Mapping[_Prune, Filters], *, force: bool) -> int:
+    """Remove kind after kind, each by its filters, if that may be; tell what went."""
+    if not force and not click.confirm(f"WARNING! {what}\nAre you sure you want to continue?"):
         return 1
-    freed = 0
-    for title, found, reclaimed in _pruned(
-        access.client, parse_filters(filter), every_image=all, with_volumes=volumes
-    ):
-        _list(title, found)
-        freed += reclaimed
-    say(f"Total reclaimed space: {human_size(freed)}")
+    freed: list[int] = []
+    for prune_kind, filters in kinds.items():
+        pruned = prune_kind(client, filters)
+        if pruned.freed_bytes is not None:
+            freed.append(pruned.freed_bytes)
+        if pruned.names:
+            say(pruned.title)
+            print_lines(pruned.names)
+            say("")
+    if freed:
+        say(f"Total reclaimed space: {human_size(sum(freed))}")
     return 0
-
-
-def _pruned(
-    client: Client, filters: Mapping[str, Sequence[str]], *, every_image: bool, with_volumes: bool
-) -> Iterator[tuple[str, list[str], int]]:
-    """Remove kind after kind; return of each its title, what went, and the bytes of it."""
-    done = client.containers.prune(filters=filters)
-    yield "Deleted Containers:", done.get("ContainersDeleted") or [], _freed(done)
-    done = client.networks.prune(filters=filters)
-    yield "Deleted Networks:", done.get("NetworksDeleted") or [], 0
-    if with_volumes:
-        known = {key: values for key, values in filters.items() if key != "until"}
-        done = client.volumes.prune(filters=known)
-        yield "Deleted Volumes:", done.get("VolumesDeleted") or [], _freed(done)
-    dangling = {"dangling": ["false" if every_image else "true"]}
-    done = client.images.prune(filters={**filters, **dangling})
-    yield "Deleted Images:", _image_lines(done), _freed(done)
-    done = client.images.prune_builds()
-    yield "Deleted build cache objects:", done.get("CachesDeleted") or [], _freed(done)
-
-
-def _freed(done: Mapping[str, object]) -> int:
-    return int(str(done.get("SpaceReclaimed") or 0))
-
-
-def _image_lines(done: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{verb.lower()}: {name}"
-        for one in done.get("ImagesDeleted") or []
-        for verb, name in one.items()
-    ]
-
-
-def _may(what: str, *, force: bool) -> bool:
-    return force or click.confirm(f"WARNING! {what}\nAre you sure you want to continue?")
-
-
-def _tell(title: str, lines: Sequence[str] | Iterable[str], done: Mapping[str, object]) -> None:
-    _list(title, list(lines))
-    say(f"Total reclaimed space: {human_size(_freed(done))}")
-
-
-def _list(title: str, lines: Sequence[str]) -> None:
-    if lines:
-        say(title)
-        print_lines(lines)
-        say("")

@@ -38,6 +38,7 @@ from toolkit.engine.transfers import TransferUseCases
 from toolkit.engine.volume_cases import VolumeUseCases
 from toolkit.engine.volumes import VolumeDirectories
 from toolkit.engine.waiters import WaitingClients
+from toolkit.engine.workshop import Workshop
 from toolkit.errors import ConflictError, NotFoundError, ToolkitError
 from toolkit.network.graph import join_path, split_path
 
@@ -119,12 +120,8 @@ class Engine:
         self._transfers = TransferUseCases(context)
         self._networks = NetworkUseCases(context)
         self._volumes = VolumeUseCases(context)
-        self._builds = BuildUseCases(
-            context,
-            images=self._images,
-            transfers=self._transfers,
-            create=self.create_container,
-        )
+        workshop = Workshop(context, self._images, self._transfers, self.create_container)
+        self._builds = BuildUseCases(workshop)
         restart_by_policy(context)
         ownership = Ownership(
             context, images=self._images, networks=self._networks, volumes=self._volumes
