@@ -86,6 +86,32 @@ def test_the_first_container_makes_the_bridge_and_gets_the_second_address(world:
     play(world, scenario)
 
 
+class Dawdler:
+    """A listener that takes its time over who goes."""
+
+    def __init__(self) -> None:
+        self.may_go = asyncio.Event()
+
+    async def detached(self, *_: object) -> None:
+        await self.may_go.wait()
+
+
+def test_a_removed_container_s_files_go_while_its_network_does(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, host=BRIDGED)
+        files, dawdler = engine._context.files(container.record.id).dir, Dawdler()
+        engine._context.attachments.listeners.append(dawdler)  # type: ignore[arg-type]  # the one act
+        removal = asyncio.create_task(container.remove(force=True))
+        await until(lambda: not files.exists())
+        assert not removal.done()
+        assert container.record.state.status is State.REMOVING
+        dawdler.may_go.set()
+        await removal
+        assert await engine.containers() == []
+
+    play(world, scenario)
+
+
 def test_a_routed_subnet_is_passed_over(world: World) -> None:
     """Rule 6.4."""
     world.host.stack.routes = [IPv4Network("172.17.0.0/16")]

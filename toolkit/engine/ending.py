@@ -127,13 +127,15 @@ class EndingContainer(RecordedContainer):
         """Remove everything of the container: intent, act, result."""
         context, record = self._context, self.record
         self._cancel_copy()
-        await self._move("remove")
+        intent = self._move_soon("remove")
         try:
             if program is not None:
                 await asyncio.wait([program.released], timeout=END_SECONDS)
-            await self._await_network()
-            await context.on_host(remove_files, context, record.id)
-            if volumes:
+            await intent
+            # Rules and links go while the files do: neither needs the other.
+            removing = context.on_host(remove_files, context, record.id)
+            await asyncio.gather(removing, self._await_network())
+            if volumes and record.mounts:
                 await context.on_host(self._remove_volumes)
             await context.store.delete(record.id)
         except (OSError, ToolkitError) as error:
