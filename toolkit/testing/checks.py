@@ -23,6 +23,7 @@ _KINDS: Final = {
     "env": "a dictionary, env={'NAME': 'value'}",
     "volumes": "a dictionary, volumes={volume_or_path: '/v'}",
     "labels": "a dictionary, labels={'name': 'value'}",
+    "files": "a dictionary, files={'/etc/app.conf': 'text'}",
     "tmpfs": "a dictionary, tmpfs={'/tmp': 'size=64m'}",
     "wire": "a dictionary, wire={'HostConfig': {...}}",
     "name": _TEXT,
