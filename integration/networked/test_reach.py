@@ -128,6 +128,27 @@ def test_an_ipv6_port_of_the_host_leads_to_a_container_without_ipv6(
         assert world.host.ask_datagram("::1", 8086) == b"hello"
 
 
+def test_a_port_without_an_address_is_reached_by_ipv6_too(
+    world: World, neighbour6: Place, backend: str
+) -> None:
+    """As docker of today: one number, shown as ``0.0.0.0`` and ``::``."""
+    container = world.run(*ECHO, backend=backend, ports={"80/tcp": "", "53/udp": "8089"})
+    four, six = world.settings(container)["Ports"]["80/tcp"]
+    assert (four["HostIp"], six["HostIp"]) == ("0.0.0.0", "::")  # noqa: S104 - what is published
+    assert four["HostPort"] == six["HostPort"]
+    port = int(six["HostPort"])
+    assert comes_true(lambda: world.host.ask("::1", port) == ANSWER)
+    assert neighbour6.ask(HOST6, port) == ANSWER
+    assert world.neighbour.ask(HOST, port) == ANSWER
+    with closing(EchoDatagrams(world, container, 53)):
+        assert world.host.ask_datagram("::1", 8089) == b"hello"
+        assert neighbour6.ask_datagram(HOST6, 8089) == b"hello"
+    world.kill_engine()
+    assert comes_true(lambda: world.host.ask("::1", port) == ANSWER)
+    world.start_engine()
+    assert len(world.settings(container)["Ports"]["80/tcp"]) == 2
+
+
 def test_an_ipv6_port_of_the_host_is_held_and_goes_on_without_the_engine(world: World) -> None:
     """S-86 for IPv6: the second is refused with its holder; the next engine knows that, too."""
     holder = world.run(*ECHO, ports={"80/tcp": "::1:8088"})

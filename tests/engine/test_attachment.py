@@ -21,6 +21,8 @@ from toolkit.engine.model import (
     PortBinding,
     State,
 )
+from toolkit.engine.network_settings import NetworkSettings
+from toolkit.engine.port_choice import has_ipv6
 from toolkit.errors import (
     AddressInUseError,
     ConflictError,
@@ -44,7 +46,8 @@ BRIDGED = HostOptions(network_mode="bridge")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("toolkit.engine.published_ports.has_ipv6", lambda: False)
     return World(tmp_path)
 
 
@@ -191,6 +194,37 @@ def test_a_random_port_is_taken_again_at_the_next_start(world: World) -> None:
         await started(engine, **publishing(wanted))
         await container.start()
         assert container.record.ports[0].host_port != first.host_port
+
+    play(world, scenario)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+@pytest.mark.parametrize("has_proxies", [True, False])
+def test_a_port_without_an_address_is_one_of_ipv6_too_where_a_proxy_serves_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, has_proxies: bool
+) -> None:
+    """As docker of today; no rule leads there, the proxy does it alone."""
+    monkeypatch.setattr("toolkit.engine.published_ports.has_ipv6", has_ipv6)
+    world.network_settings = NetworkSettings(has_proxies=has_proxies)
+
+    async def scenario(engine: Engine) -> None:
+        container = await started(engine, **publishing(PortBinding(), PortBinding(host_ip="::1")))
+        four, named, *beside = container.record.ports
+        assert (four.host_ip, named.host_ip) == ("0.0.0.0", "::1")  # noqa: S104 - docker's default
+        if has_proxies:
+            [six] = beside
+            assert (six.host_ip, six.host_port) == ("::", four.host_port)
+            assert world.host.proxies.leading[container.record.id] == [("172.17.0.2", 80)] * 3
+        else:
+            assert beside == []
+        applied = world.host.firewall.applied
+        assert applied is not None
+        assert {rule.host_port for rule in applied.ports} == {four.host_port}
+        await container.restart(0)
+        assert container.record.ports[0] == four
+        await container.stop(0)
+        await settled(engine, container)
+        assert engine._context.attachments.published.numbers.held() == {}
 
     play(world, scenario)
 

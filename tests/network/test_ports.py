@@ -194,13 +194,15 @@ def test_wishes_follow_docker_s_rules() -> None:
     }
     exposed = ["80/tcp", "81/tcp", "53/udp"]
     expected = [
-        PortWish(80, "tcp", ANY, 8080),
+        PortWish(80, "tcp", ANY, 8080, is_everywhere=True),
         PortWish(80, "tcp", ONE, 0),
         PortWish(81, "tcp", ip_address("::1"), 1, 3),
     ]
     assert wishes_of(exposed, bindings, publish_all=False, default_address=ANY) == expected
     everything = wishes_of(exposed, bindings, publish_all=True, default_address=ANY)
-    assert everything == [*expected, PortWish(53, "udp", ANY)]
+    assert everything == [*expected, PortWish(53, "udp", ANY, is_everywhere=True)]
+    named = wishes_of(["80/tcp"], {}, publish_all=True, default_address=ONE)
+    assert named == [PortWish(80, "tcp", ONE)]
     with pytest.raises(InvalidPortError, match="not an IP address"):
         wishes_of(
             ["80/tcp"], {"80/tcp": [("nowhere", "1")]}, publish_all=False, default_address=ANY

@@ -8,11 +8,13 @@ somebody else has it by then: a container always comes back.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from toolkit.errors import AllPortsTakenError, PortInUseError
+from toolkit.errors import AllPortsTakenError, ConflictError, InvalidPortError, PortInUseError
 from toolkit.network.port_sockets import publish
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from toolkit.engine.model import ContainerRecord
     from toolkit.engine.model import PublishedPort as StoredPort
     from toolkit.network.ports import PortAllocator, PortWish, PublishedPort
+
+_EVERY_IPV6: Final = IPv6Address(0)
 
 Given = list[tuple["PublishedPort", "socket.socket"]]
 
@@ -46,6 +50,30 @@ def publish_as_before(
             given.append((port, bound))
         undo.pop_all()
     return given
+
+
+def publish_beside(
+    ports: PortAllocator, wishes: Sequence[PortWish], given: Given, holder: str
+) -> Given:
+    """Reserve and bind the same numbers of IPv6 for those wishes that name no address.
+
+    One that somebody has by now is left out: IPv4 alone is served then.
+    """
+    beside: Given = []
+    for wish, (port, _) in zip(wishes, given, strict=True):
+        if wish.is_everywhere:
+            six = replace(wish, address=_EVERY_IPV6, first=port.host.port, last=0)
+            with suppress(ConflictError, InvalidPortError, OSError):
+                beside += publish(ports, [six], holder)
+    return beside
+
+
+def has_ipv6(addresses_path: Path = Path("/proc/net/if_inet6")) -> bool:
+    """Say whether anybody has an IPv6 address here, be it the loopback alone."""
+    try:
+        return bool(addresses_path.read_bytes())
+    except OSError:
+        return False
 
 
 def _publish_one(

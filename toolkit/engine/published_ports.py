@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.network_plan import address_for, port_rules, port_wishes, published
-from toolkit.engine.port_choice import publish_as_before
+from toolkit.engine.port_choice import has_ipv6, publish_as_before, publish_beside
 from toolkit.network.ports import PortAllocator
 
 if TYPE_CHECKING:
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from toolkit.engine.firewall_desk import FirewallDesk
     from toolkit.engine.model import ContainerRecord, PublishedPort
     from toolkit.engine.network_settings import NetworkSettings
+    from toolkit.engine.port_choice import Given
     from toolkit.engine.ports import ProxyHost
     from toolkit.network.firewall import FirewallState
     from toolkit.network.firewall import PublishedPort as PortRule
+    from toolkit.network.ports import PortWish
 
 PROXIES_DIR: Final = "proxies"
 
@@ -59,11 +62,23 @@ class PublishedPorts:
         if not wishes:
             return
         given = publish_as_before(self.numbers, wishes, record)
-        attachment.ports = tuple(published(port) for port, _ in given)
-        attachment.sockets = [(bound, published(port)) for port, bound in given]
+        both = given + self._beside(wishes, given, record)
+        attachment.ports = tuple(published(port) for port, _ in both)
+        attachment.sockets = [(bound, published(port)) for port, bound in both]
         attachment.chosen_ports = tuple(
             published(port) for wish, (port, _) in zip(wishes, given, strict=True) if not wish.first
         )
+
+    @cached_property
+    def _has_ipv6(self) -> bool:
+        """As it was when the engine published its first port."""
+        return has_ipv6()
+
+    def _beside(self, wishes: list[PortWish], given: Given, record: ContainerRecord) -> Given:
+        """Return the same ports of IPv6, where proxies serve them: no rule leads there."""
+        if not (self.settings.has_proxies and self._has_ipv6):
+            return []
+        return publish_beside(self.numbers, wishes, given, record.id)
 
     async def open(self, attachment: Attachment, *, has_links: bool) -> None:
         """Make the rules for a container's ports, and for those that it has links to.

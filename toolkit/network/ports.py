@@ -9,7 +9,7 @@ held. TCP and UDP are separate throughout (defects D-8 and D-12 are not kept).
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal
@@ -26,6 +26,7 @@ PROTOCOLS: Final[tuple[Protocol, ...]] = ("tcp", "udp")
 FIRST_RANDOM_PORT: Final = 49153
 LAST_RANDOM_PORT: Final = 65534  # 0.7.2's generator never gives 65535
 LAST_PORT: Final = 65535
+_EVERY_IPV4: Final = IPv4Address(0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class PortWish:
         container_port: The port inside.
         first: The lowest port of the host that will do; 0 for any of the random ones.
         last: The highest one; 0 for *first* alone.
+        is_everywhere: No address was named: IPv6 will do beside IPv4.
     """
 
     container_port: int
@@ -58,6 +60,7 @@ class PortWish:
     address: HostAddress
     first: int = 0
     last: int = 0
+    is_everywhere: bool = False
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -230,7 +233,9 @@ def wishes_of(
         asked = bindings.get(port) or ([("", "")] if publish_all else ())
         for address_text, port_text in asked:
             address = parse_host_address(address_text, default_address)
-            wishes.append(_wish(port, address, port_text))
+            wish = _wish(port, address, port_text)
+            is_everywhere = not address_text and address == _EVERY_IPV4
+            wishes.append(replace(wish, is_everywhere=True) if is_everywhere else wish)
     return wishes
 
 
