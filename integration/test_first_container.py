@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import docker
 
     from integration.conftest import Engine, Run
+    from toolkit.testing import RunContainer
 
 BOTH = pytest.mark.parametrize("cli", ["docker_cli", "toolkit_cli"], indirect=True)
 
@@ -97,12 +98,10 @@ def test_the_sdk_runs_a_container(sdk: docker.DockerClient, busybox: str) -> Non
 
 
 def test_a_container_is_listed_while_it_runs_and_gone_when_removed(
-    engine: Engine, busybox: str
+    engine: Engine, run_container: RunContainer
 ) -> None:
     """RT-012, RT-016, API-028."""
-    wish = {"Image": busybox, "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "none"}}
-    container = engine.client.containers.create(wish).id
-    engine.client.containers.start(container)
-    assert container in {listed["Id"] for listed in engine.client.containers.list()}
-    engine.client.containers.remove(container, force=True)
-    assert container not in {listed["Id"] for listed in engine.client.containers.list(every=True)}
+    made = run_container("busybox", "sleep 60", network="none")
+    assert made.id in {listed["Id"] for listed in engine.client.containers.list()}
+    made.remove()
+    assert made.id not in {listed["Id"] for listed in engine.client.containers.list(every=True)}

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.images_volumes.asking import archive
+from toolkit.testing import exited, log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from integration.conftest import Run
-    from integration.images_volumes.asking import Make
+    from toolkit.testing import RunContainer
 
 BOTH = pytest.mark.parametrize("cli", ["docker_cli", "toolkit_cli"], indirect=True)
 pytestmark = BOTH
@@ -30,8 +31,10 @@ def cli(request: pytest.FixtureRequest) -> Run:
 
 
 @pytest.fixture
-def container(make: Make) -> str:
-    return make("mkdir -p /d/sub; echo one > /d/f; ln -s f /d/l; ln -s /d /to-d; sleep 600")
+def container(run_container: RunContainer) -> str:
+    """One with files, links and a directory; they are there when it is ready."""
+    script = "mkdir -p /d/sub; echo one > /d/f; ln -s f /d/l; ln -s /d /to-d; echo ok; sleep 600"
+    return run_container("busybox", ["sh", "-c", script], network="none", wait=log("^ok$")).id
 
 
 def well(cli: Run, *words: str, given: bytes = b"") -> str:
@@ -125,10 +128,10 @@ def test_volumes_by_hand(cli: Run, volume: str) -> None:
     assert cli("volume", "inspect", volume).returncode == 1
 
 
-def test_prune_takes_what_nobody_uses(cli: Run, make: Make) -> None:
-    stopped = make("true")
-    running = make("sleep 600")
+def test_prune_takes_what_nobody_uses(cli: Run, run_container: RunContainer) -> None:
+    stopped = run_container("busybox", "true", network="none", wait=exited())
+    running = run_container("busybox", "sleep 600", network="none")
     told = well(cli, "container", "prune", "-f")
-    assert stopped in told
-    assert running not in told
+    assert stopped.id in told
+    assert running.id not in told
     assert "Total reclaimed space" in told
