@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +39,15 @@ unix_sock_ro_perms = "0700"
 unix_sock_rw_perms = "0700"
 """
 # Where /dev/kvm is and does not work, libvirt asks QEMU what it can do again and again: "KVM was
-# enabled when probing, but it is not available now". A file that nobody may open in its place,
-# seen by the daemon and its children alone, ends that.
+# enabled when probing, but it is not available now". In its place the daemon and its children see
+# a device that nobody may open and that is no KVM. (Not a file: libvirt takes what is mounted
+# below /dev over into a machine's own /dev, and cannot do that with a file.)
 _WITHOUT_KVM: Final = (
     *("unshare", "--mount", "--propagation", "slave"),
     *("sh", "-c", 'mount --bind "$0" /dev/kvm && exec "$@"'),
 )
 _KVM: Final = Path("/dev/kvm")
+_NULL_DEVICE: Final = os.makedev(1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +147,11 @@ class LibvirtDaemon:
         if not (is_emulated() and _KVM.exists()):
             return []
         instead = self.directory / "no-kvm"
-        instead.touch(mode=0)
+        instead.unlink(missing_ok=True)
+        try:
+            os.mknod(instead, stat.S_IFCHR, _NULL_DEVICE)
+        except PermissionError:  # root of a container may make none
+            return []
         return [*_WITHOUT_KVM, str(instead)]
 
     def _open_pool(self, directory: Path) -> None:
