@@ -50,8 +50,8 @@ def test_bench_with_a_network_leaves_the_others_out() -> None:
     assert one[2:] == ["bench.one", "--rounds", "7", "--network", "port", "--peers", "ours"]
 
 
-def test_unit_tests_get_two_workers_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unit_tests_get_one_worker_more_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     unit, real = suites.test_commands(suites.Selection(), unit_only=False)
-    assert unit[unit.index("-n") + 1] == "6"
+    assert unit[unit.index("-n") + 1] == "4"
     assert real[real.index("-n") + 1] == "auto"

@@ -20,55 +20,67 @@ if TYPE_CHECKING:
     )
 
 _UNCOVERED: Final = frozenset({"systempaths=unconfined", "systempaths:unconfined"})
+_ALWAYS: Final = {"VolumeDriver": "", "Cgroup": "", "StorageOpt": None, "Isolation": ""}
 
 
 def host_config(record: ContainerRecord) -> dict[str, Any]:
     """Return ``HostConfig``."""
     host = record.spec.host
     return {
+        **_ALWAYS,
+        **_network(host),
+        **_isolation(host),
+        **resources(record.spec.limits),
         "Binds": [bind_text(mount) for mount in host.mounts if _is_bind_text(mount)] or None,
         "ContainerIDFile": host.container_id_file,
         "LogConfig": {"Type": "json-file", "Config": host.log_options},
-        "NetworkMode": host.network_mode,
-        "PortBindings": port_bindings(host),
         "RestartPolicy": restart_policy(host.restart_policy),
         "AutoRemove": host.auto_remove,
-        "VolumeDriver": "",
         "VolumesFrom": host.volumes_from or None,
         "ConsoleSize": list(host.console_size),
-        "CapAdd": host.cap_add or None,
-        "CapDrop": host.cap_drop or None,
-        "CgroupnsMode": host.cgroupns_mode or "host",
+        "Tmpfs": host.tmpfs or None,
+        "Runtime": record.backend,
+        "Mounts": [_mount(mount) for mount in host.mounts if not _is_bind_text(mount)] or None,
+        "Init": host.init,
+        "LxcConf": [{"Key": key, "Value": value} for key, value in host.lxc_conf],
+    }
+
+
+def _network(host: HostOptions) -> dict[str, Any]:
+    """Return how it is reached, and whom it reaches by which name."""
+    return {
+        "NetworkMode": host.network_mode,
+        "PortBindings": port_bindings(host),
         "Dns": host.dns,
         "DnsOptions": host.dns_options,
         "DnsSearch": host.dns_search,
         "ExtraHosts": host.extra_hosts or None,
+        "Links": host.links or None,  # those of the default bridge are the engine's to say
+        "PublishAllPorts": host.publish_all_ports,
+    }
+
+
+def _isolation(host: HostOptions) -> dict[str, Any]:
+    """Return what it shares with the host, and what it may do there."""
+    return {
+        "CapAdd": host.cap_add or None,
+        "CapDrop": host.cap_drop or None,
+        "CgroupnsMode": host.cgroupns_mode or "host",
         "GroupAdd": host.group_add or None,
         "IpcMode": host.ipc_mode or "private",
-        "Cgroup": "",
-        "Links": host.links or None,  # those of the default bridge are the engine's to say
         "OomScoreAdj": host.oom_score_adj,
         "PidMode": host.pid_mode,
         "Privileged": host.privileged,
-        "PublishAllPorts": host.publish_all_ports,
         "ReadonlyRootfs": host.read_only_rootfs,
         "SecurityOpt": host.security_options or None,
-        "StorageOpt": None,
-        "Tmpfs": host.tmpfs or None,
         "UTSMode": host.uts_mode,
         "UsernsMode": host.userns_mode,
         "ShmSize": host.shm_size_bytes,
         "Sysctls": host.sysctls or None,
-        "Runtime": record.backend,
-        "Isolation": "",
-        **resources(record.spec.limits),
         "Devices": [_device(device) for device in host.devices],
         "Ulimits": [_ulimit(limit) for limit in host.ulimits],
-        "Mounts": [_mount(mount) for mount in host.mounts if not _is_bind_text(mount)] or None,
         "MaskedPaths": _covered_paths(host, host.masked_paths, MASKED_PATHS),
         "ReadonlyPaths": _covered_paths(host, host.readonly_paths, READONLY_PATHS),
-        "Init": host.init,
-        "LxcConf": [{"Key": key, "Value": value} for key, value in host.lxc_conf],
     }
 
 

@@ -17,6 +17,32 @@ if TYPE_CHECKING:
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _LOOPBACK: Final = "127.0.0.0/8"
 _INDEX: Final = "https://index.docker.io/v1/"
+_ALWAYS: Final[dict[str, Any]] = {
+    "Plugins": {
+        "Volume": ["local"],
+        "Network": ["bridge", "host", "null"],
+        "Authorization": None,
+        "Log": ["json-file"],
+    },
+    "Debug": False,
+    "LoggingDriver": "json-file",
+    "CgroupDriver": "cgroupfs",
+    "OSType": "linux",
+    "IndexServerAddress": _INDEX,
+    "GenericResources": None,
+    "HttpProxy": "",
+    "HttpsProxy": "",
+    "NoProxy": "",
+    "ExperimentalBuild": False,
+    "ServerVersion": __version__,
+    "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive"},
+    "LiveRestoreEnabled": True,
+    "Isolation": "",
+    "InitBinary": "",
+    "ContainerdCommit": {"ID": "", "Expected": ""},
+    "RuncCommit": {"ID": "", "Expected": ""},
+    "InitCommit": {"ID": "", "Expected": ""},
+}
 
 
 def version_object(info: EngineInfo) -> dict[str, Any]:
@@ -44,50 +70,34 @@ def version_object(info: EngineInfo) -> dict[str, Any]:
 def info_object(info: EngineInfo, listener_count: int) -> dict[str, Any]:
     """Return what ``GET /info`` shows."""
     return {
+        **_ALWAYS,
         **_counts(info),
         **_abilities(info),
+        **_host(info),
         "ID": info.id,
-        "Name": info.host_name,
         "Driver": info.driver,
         "DriverStatus": info.driver_status,
         "DockerRootDir": info.data_dir,
-        "Plugins": {
-            "Volume": ["local"],
-            "Network": ["bridge", "host", "null"],
-            "Authorization": None,
-            "Log": ["json-file"],
-        },
-        "Debug": False,
-        "SystemTime": rfc3339_nano(info.system_time),
-        "LoggingDriver": "json-file",
-        "CgroupDriver": "cgroupfs",
-        "CgroupVersion": str(info.cgroup_version),
         "NEventsListener": listener_count,
+        "RegistryConfig": _registries(info),
+        "Labels": [f"toolkit.instance={info.instance_name}"],
+        "Runtimes": {backend: {"path": backend} for backend in BACKENDS},
+        "DefaultRuntime": info.backend,
+        "SecurityOptions": info.security_options,
+        "Warnings": info.warnings or None,
+    }
+
+
+def _host(info: EngineInfo) -> dict[str, Any]:
+    """Return what it tells of the machine."""
+    return {
+        "Name": info.host_name,
+        "SystemTime": rfc3339_nano(info.system_time),
+        "CgroupVersion": str(info.cgroup_version),
         "KernelVersion": info.kernel_version,
         "OperatingSystem": info.operating_system,
         "OSVersion": info.os_version,
-        "OSType": "linux",
         "Architecture": info.architecture,
-        "IndexServerAddress": _INDEX,
-        "RegistryConfig": _registries(info),
-        "GenericResources": None,
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
-        "Labels": [f"toolkit.instance={info.instance_name}"],
-        "ExperimentalBuild": False,
-        "ServerVersion": __version__,
-        "Runtimes": {backend: {"path": backend} for backend in BACKENDS},
-        "DefaultRuntime": info.backend,
-        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive"},
-        "LiveRestoreEnabled": True,
-        "Isolation": "",
-        "InitBinary": "",
-        "ContainerdCommit": {"ID": "", "Expected": ""},
-        "RuncCommit": {"ID": "", "Expected": ""},
-        "InitCommit": {"ID": "", "Expected": ""},
-        "SecurityOptions": info.security_options,
-        "Warnings": info.warnings or None,
     }
 
 

@@ -114,6 +114,15 @@ def create_body(
         "ExposedPorts": ports,
         "HostConfig": _host_config(options, binds, bindings),
     }
+    _add_given(body, options, arguments)
+    if console and options["tty"]:
+        body["HostConfig"]["ConsoleSize"] = list(console)
+    _set_networks(body, options)
+    return body
+
+
+def _add_given(body: dict[str, Any], options: Mapping[str, Any], arguments: Sequence[str]) -> None:
+    """Add what a body holds only where it was said."""
     if arguments:
         body["Cmd"] = list(arguments)
     if options["entrypoint"] is not None:
@@ -122,11 +131,7 @@ def create_body(
         body["StopTimeout"] = options["stop_timeout"]
     if health := read_health(options):
         body["Healthcheck"] = health
-    if console and options["tty"]:
-        body["HostConfig"]["ConsoleSize"] = list(console)
     _copy_given(_CONFIG_TEXTS, options, body)
-    _set_networks(body, options)
-    return body
 
 
 def _copy_given(

@@ -33,7 +33,7 @@ from toolkit.engine.readiness import Readiness
 from toolkit.engine.recovery import recover, restart_by_policy
 from toolkit.engine.retirement import clear_host
 from toolkit.engine.sessions import Sessions
-from toolkit.engine.store import Store
+from toolkit.engine.store import Contents, Store
 from toolkit.engine.transfers import TransferUseCases
 from toolkit.engine.volume_cases import VolumeUseCases
 from toolkit.engine.volumes import VolumeDirectories
@@ -90,31 +90,40 @@ class Engine:
             InstanceLockedError: Another engine has the instance.
             ToolkitError: The host lacks something.
         """
-        instance = self.instance
         async with AsyncExitStack() as undo:
-            for directory in (instance.data_dir, instance.run_dir):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for directory in (instance.containers_dir, instance.bundles_dir, instance.builds_dir):
-                directory.mkdir(mode=0o700, exist_ok=True)
-            lock = InstanceLock.acquire(instance.run_dir / LOCK_NAME)
-            undo.callback(lock.release)
-            parts = await asyncio.to_thread(self._make_parts, instance)
-            undo.callback(parts.registries.close)
-            store = Store(instance.data_dir / STORE_NAME)
-            undo.push_async_callback(store.close)
-            contents = await store.open(parts.boot_id)
-            context = self._make_context(parts, store)
-            context.watch_health = partial(watch_health, context)
-            context.volumes.open()
-            undo.callback(context.threads.shutdown)
-            undo.callback(context.waiting_clients.close)
-            await parts.supervisor.open()
-            undo.push_async_callback(parts.supervisor.close)
+            context, contents = await self._take_instance(undo)
+            await context.parts.supervisor.open()
+            undo.push_async_callback(context.parts.supervisor.close)
             undo.push_async_callback(context.attachments.close)
             await recover(context, contents)
             undo.push_async_callback(context.names.close)
             await recover_networks(context, contents)
             self._opened, self._undo = context, undo.pop_all()
+        await self._begin(context)
+
+    async def _take_instance(self, undo: AsyncExitStack) -> tuple[EngineContext, Contents]:
+        """Lock the instance, make its parts and open its store."""
+        instance = self.instance
+        for directory in (instance.data_dir, instance.run_dir):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (instance.containers_dir, instance.bundles_dir, instance.builds_dir):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        lock = InstanceLock.acquire(instance.run_dir / LOCK_NAME)
+        undo.callback(lock.release)
+        parts = await asyncio.to_thread(self._make_parts, instance)
+        undo.callback(parts.registries.close)
+        store = Store(instance.data_dir / STORE_NAME)
+        undo.push_async_callback(store.close)
+        contents = await store.open(parts.boot_id)
+        context = self._make_context(parts, store)
+        context.watch_health = partial(watch_health, context)
+        context.volumes.open()
+        undo.callback(context.threads.shutdown)
+        undo.callback(context.waiting_clients.close)
+        return context, contents
+
+    async def _begin(self, context: EngineContext) -> None:
+        """Make the use cases, and bring back what comes back with an engine."""
         self._execs = ExecSessions(context)
         self._images = ImageUseCases(context)
         self._transfers = TransferUseCases(context)
