@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,12 @@ from toolkit.errors import (
     ConflictError,
     FirewallError,
     LinkError,
+    NameServerError,
     NetworkNotFoundError,
     NotModifiedError,
     PortInUseError,
     ProxyError,
+    ToolkitError,
 )
 
 if TYPE_CHECKING:
@@ -149,6 +152,54 @@ def test_a_published_port_has_a_rule_and_a_proxy_until_the_program_ends(world: W
         assert world.host.proxies.leading == {}
         assert engine._context.attachments.published.numbers.held() == {}
         assert engine._context.attachments.host._bridges != {}
+
+    play(world, scenario)
+
+
+class Listener:
+    """Hears of comings, and can be waited for in another thread."""
+
+    def __init__(self, failure: ToolkitError | None = None) -> None:
+        self.heard = threading.Event()
+        self.left: list[str] = []
+        self._failure = failure
+
+    async def attached(self, record: Any, seats: Any, netns_fd: int) -> None:
+        del record, seats, netns_fd
+        self.heard.set()
+        if self._failure is not None:
+            raise self._failure
+
+    async def detached(self, container_id: str, seats: Any) -> None:
+        del seats
+        self.left.append(container_id)
+
+
+def test_listeners_hear_of_a_container_while_its_link_is_made(world: World) -> None:
+    listener, in_time = Listener(), []
+    world.host.meanwhile = lambda: in_time.append(listener.heard.wait(10))
+
+    async def scenario(engine: Engine) -> None:
+        engine._context.attachments.listeners.append(listener)
+        await started(engine, host=BRIDGED)
+
+    play(world, scenario)
+    assert in_time == [True]
+
+
+def test_a_start_fails_with_its_link_or_with_a_listener_and_both_are_undone(world: World) -> None:
+    listener = Listener(NameServerError("no names"))
+
+    async def scenario(engine: Engine) -> None:
+        engine._context.attachments.listeners.append(listener)
+        for failure in (LinkError("create veth", "x", errno.EBUSY), None):
+            world.host.fails = failure
+            container = await created(engine, host=BRIDGED)
+            with pytest.raises(LinkError if failure else NameServerError):
+                await container.start()
+            await settled(engine, container)
+            assert listener.left.pop() == container.record.id
+            assert world.host.veths() == []
 
     play(world, scenario)
 

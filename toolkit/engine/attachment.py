@@ -149,14 +149,27 @@ class Attachments:
             return await self._reserve(record)
 
     async def connect(self, attachment: Attachment, record: ContainerRecord, netns_fd: int) -> None:
-        """Make the links of all seats of a container, and tell the listeners.
+        """Make the links of all seats of a container, and meanwhile tell the listeners.
+
+        Names are answered inside the namespace, whatever links it has.
 
         Raises:
             LinkError: The kernel refuses; what was made is undone by `release`.
         """
-        for seating in attachment.seats.values():
+        seats = list(attachment.seats.values())
+        outcomes = await asyncio.gather(
+            self._connect_seats(seats, netns_fd),
+            self.tell_listeners(record, seats, netns_fd),
+            return_exceptions=True,  # neither goes on behind a failure of the other
+        )
+        for failure in outcomes:
+            if failure is not None:
+                raise failure
+        self._tell_connected(record, seats)
+
+    async def _connect_seats(self, seats: Iterable[Seating], netns_fd: int) -> None:
+        for seating in seats:
             await self.connect_seat(seating, netns_fd)
-        await self.tell_attached(record, attachment.seats.values(), netns_fd)
 
     async def connect_seat(self, seating: Seating, netns_fd: int) -> None:
         """Make the link of one seat."""
@@ -174,6 +187,9 @@ class Attachments:
         """Tell the listeners, and who listens to events, that a container has come."""
         seats = list(seats)
         await self.tell_listeners(record, seats, netns_fd)
+        self._tell_connected(record, seats)
+
+    def _tell_connected(self, record: ContainerRecord, seats: Iterable[Seating]) -> None:
         for seating in seats:
             self.tell("connect", seating.network, record.id)
 
