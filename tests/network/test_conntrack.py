@@ -32,10 +32,16 @@ class Kernel:
     def __init__(self, *flows: tuple[IPv4Address, IPv4Address], refuses: int = 0) -> None:
         self._flows, self._refuses = flows, refuses
         self.deleted: list[bytes] = []
+        self.walks = 0
 
-    def dump(self, message: Message) -> Iterator[tuple[int, bytes]]:
+    def query(self, message: Message) -> bytes | None:
         if self._refuses:
             raise LinkError(message.call, message.subject, self._refuses)
+        return bytes(4) + attribute(1, len(self._flows).to_bytes(4, "big"))
+
+    def dump(self, message: Message) -> Iterator[tuple[int, bytes]]:
+        del message
+        self.walks += 1
         for number, (asked, answering) in enumerate(self._flows):
             original = direction(1, CLIENT, asked)
             reply = direction(2, answering, CLIENT)
@@ -55,6 +61,13 @@ def test_flows_of_the_address_are_deleted_by_their_number() -> None:
     kernel = Kernel((GONE, GONE), (OTHER, OTHER), (host, GONE), (host, OTHER))
     assert forget(kernel) == 2
     assert kernel.deleted == [b"\0\0\0\0", b"\0\0\0\2"]
+
+
+def test_a_table_without_flows_is_not_walked_through() -> None:
+    """Cost: 4 ms of the processor, whatever there is."""
+    kernel = Kernel()
+    assert forget(kernel) == 0
+    assert kernel.walks == 0
 
 
 def test_a_kernel_without_the_table_forgets_nothing() -> None:
