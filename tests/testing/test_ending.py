@@ -67,6 +67,14 @@ def test_a_session_is_closed_when_its_end_is_not_answered(
     assert SECONDS <= time.monotonic() - begin < 10 * SECONDS
 
 
+def test_a_slow_machine_is_given_more_time(stub: StubEngine, engine: ContainerEngine) -> None:
+    slow = ending.Ending(engine.client, timeout_factor=2)
+    stub.on("DELETE /volumes/v", hangs)
+    with pytest.raises(EngineSilentError, match=r"within 0\.4 s"):
+        slow.remove(lambda client: client.volumes.remove("v"))
+    slow.close()
+
+
 def test_the_end_of_a_test_waits_once_for_all_that_it_has(
     stub: StubEngine, engine: ContainerEngine
 ) -> None:

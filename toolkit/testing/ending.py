@@ -30,8 +30,9 @@ class Ending:
         is_given_up: Whether the engine was silent for so long that it is asked no more.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, timeout_factor: float = 1.0) -> None:
         self._client = client
+        self._seconds = END_SECONDS * timeout_factor
         self._limited: Client | None = None
         self.is_given_up = False
 
@@ -43,17 +44,17 @@ class Ending:
             ApiError: The engine refused.
         """
         if self.is_given_up:
-            raise EngineSilentError(_silence("removes nothing"))
+            raise EngineSilentError(self._silence("removes nothing"))
         if self._limited is None:
             version = self._client.api_version
             self._limited = Client(
-                self._client.host, api_version=version, timeout_seconds=END_SECONDS
+                self._client.host, api_version=version, timeout_seconds=self._seconds
             )
         try:
             act(self._limited)
         except EngineSilentError as error:
             self.is_given_up = True
-            raise EngineSilentError(_silence("removes nothing")) from error
+            raise EngineSilentError(self._silence("removes nothing")) from error
 
     def let_go(self, lines: Lines) -> None:
         """Let go of a session or a lease; return when what it had is gone, or the time is up."""
@@ -61,10 +62,10 @@ class Ending:
             lines.close()
             return
         try:
-            lines.end(timeout_seconds=END_SECONDS)
+            lines.end(timeout_seconds=self._seconds)
         except EngineSilentError:
             self.is_given_up = True
-            warnings.warn(_silence("still removes what this run had"), stacklevel=2)
+            warnings.warn(self._silence("still removes what this run had"), stacklevel=2)
         except (ToolkitError, OSError):  # one that is gone removes it when it is back
             return
 
@@ -75,9 +76,8 @@ class Ending:
             with suppress(OSError):
                 limited.close()
 
-
-def _silence(what: str) -> str:
-    return (
-        f"the engine {what}: no answer within {END_SECONDS:g} s. "
-        "It does so when it can: what belongs to this process's session goes with it"
-    )
+    def _silence(self, what: str) -> str:
+        return (
+            f"the engine {what}: no answer within {self._seconds:g} s. "
+            "It does so when it can: what belongs to this process's session goes with it"
+        )

@@ -91,7 +91,7 @@ class ContainerEngine:
         self.published_host = published_host
         self.timeout_factor = timeout_factor
         self.session_name = f"{run_id[:12]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-        self.ending = Ending(client)
+        self.ending = Ending(client, timeout_factor=timeout_factor)
         self._session: Lines | None = None
         self._undo = ExitStack()
 
