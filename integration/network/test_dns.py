@@ -19,6 +19,7 @@ import pytest
 
 from integration.pace import SLOWNESS
 from toolkit.network.dns import sockets
+from toolkit.network.dns.table import Asking, NameRecord
 from toolkit.network.names_server import NamesServer
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ def names(undo: ExitStack, tmp_path: Path) -> NamesServer:
 @pytest.fixture
 def attached(names: NamesServer, namespace: Namespace) -> Namespace:
     netns_fd = namespace.open()
-    names.attach("1", netns_fd, networks=["n"], resolvers=[])
+    names.attach("1", netns_fd, Asking(networks=("n",)))
     os.close(netns_fd)
-    names.publish("n", "back", "2", names=["db"], addresses=[ip_address("172.18.0.3")])
+    names.publish("n", "back", NameRecord("2", ("db",), (ip_address("172.18.0.3"),)))
     return namespace
 
 
@@ -140,9 +141,9 @@ def test_the_next_server_takes_the_container_over(attached: Namespace, names: Na
     names.stop()
     assert names.open()
     netns_fd = attached.open()
-    names.attach("1", netns_fd, networks=["n"], resolvers=[])
+    names.attach("1", netns_fd, Asking(networks=("n",)))
     os.close(netns_fd)
-    names.publish("n", "back", "2", names=["db"], addresses=[ip_address("172.18.0.4")])
+    names.publish("n", "back", NameRecord("2", ("db",), (ip_address("172.18.0.4"),)))
     assert attached.ask("db") == "172.18.0.4"
     assert attached.ask("db", how="tcp") == "172.18.0.4"
 
@@ -191,7 +192,7 @@ def test_a_container_that_ends_is_let_go_without_an_engine(
 ) -> None:
     netns_fd = namespace.open()
     pidfd = os.pidfd_open(namespace.process.pid)
-    names.attach("1", netns_fd, networks=["n"], resolvers=[], pidfd=pidfd)
+    names.attach("1", netns_fd, Asking(networks=("n",)), pidfd=pidfd)
     inode = os.fstat(netns_fd).st_ino
     os.close(netns_fd)
     os.close(pidfd)
@@ -271,7 +272,7 @@ def test_a_flood_from_one_container_leaves_the_others_their_answers(
     """
     other = held_namespace(undo)
     netns_fd = other.open()
-    names.attach("3", netns_fd, networks=["n"], resolvers=[])
+    names.attach("3", netns_fd, Asking(networks=("n",)))
     os.close(netns_fd)
     pid = names.state().pid
     attached.ask("db")

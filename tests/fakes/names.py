@@ -5,15 +5,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from toolkit.errors import NameServerError
-from toolkit.network.dns.table import NameRecord, NameTable
+from toolkit.network.dns.table import Asking, NameRecord, NameTable
 from toolkit.network.names_server import NameServerState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from ipaddress import IPv4Address, IPv6Address
 
 
 @dataclass
@@ -61,34 +56,17 @@ class FakeNames:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
 
-    def attach(
-        self,
-        container: str,
-        netns_fd: int,
-        *,
-        networks: Sequence[str],
-        resolvers: Iterable[IPv4Address | IPv6Address],
-        private_names: Mapping[str, str] | None = None,
-    ) -> None:
+    def attach(self, container: str, netns_fd: int, asking: Asking) -> None:
         del netns_fd
         self._check()
         if self.refuses:
             self.refuses -= 1
             raise NameServerError("name server: attach: no sockets")
-        self.table.seat(container, networks, private_names)
-        self.resolvers[container] = tuple(map(str, resolvers))
+        self._sit(container, asking)
 
-    def seat(
-        self,
-        container: str,
-        *,
-        networks: Sequence[str],
-        resolvers: Iterable[IPv4Address | IPv6Address],
-        private_names: Mapping[str, str] | None = None,
-    ) -> None:
+    def seat(self, container: str, asking: Asking) -> None:
         self._check(container)
-        self.table.seat(container, networks, private_names)
-        self.resolvers[container] = tuple(map(str, resolvers))
+        self._sit(container, asking)
 
     def watch(self, container: str, pid: int, ticks: int) -> None:
         del pid, ticks
@@ -101,17 +79,8 @@ class FakeNames:
         self.resolvers.pop(container, None)
         self.watched.discard(container)
 
-    def publish(
-        self,
-        network: str,
-        network_name: str,
-        container: str,
-        *,
-        names: Sequence[str],
-        addresses: Iterable[IPv4Address | IPv6Address],
-    ) -> None:
+    def publish(self, network: str, network_name: str, record: NameRecord) -> None:
         self._check()
-        record = NameRecord(container, tuple(names), tuple(addresses))
         self.table.publish(network, network_name, record)
 
     def withdraw(self, network: str, container: str) -> None:
@@ -126,6 +95,10 @@ class FakeNames:
     def ask(self, container: str, name: str) -> list[str]:
         """Return what a container is answered."""
         return [str(address) for address in self.table.lookup(container, name) or ()]
+
+    def _sit(self, container: str, asking: Asking) -> None:
+        self.table.seat(container, asking.networks, asking.private_names)
+        self.resolvers[container] = tuple(map(str, asking.resolvers))
 
     def _check(self, container: str = "") -> None:
         if not (self.is_connected and self._pid):

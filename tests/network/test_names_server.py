@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from toolkit.errors import NameServerError
+from toolkit.network.dns.table import NameRecord
 from toolkit.network.names_server import NamesServer
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def names(tmp_path: Path) -> Iterator[NamesServer]:
 def test_it_outlives_the_engine_and_the_next_one_finds_it(
     names: NamesServer, tmp_path: Path
 ) -> None:
-    names.publish("n", "back", "1", names=["web"], addresses=[ip_address("10.0.0.1")])
+    names.publish("n", "back", NameRecord("1", ("web",), (ip_address("10.0.0.1"),)))
     pid = names.state().pid
     names.close()
     successor = NamesServer(tmp_path / "names")

@@ -23,11 +23,12 @@ from toolkit.engine.link_texts import private_names
 from toolkit.engine.network_index import BRIDGE
 from toolkit.errors import InvalidNameError, NameServerError, ToolkitError
 from toolkit.kernel.process import open_pidfd
+from toolkit.network.dns.table import Asking, NameRecord
 from toolkit.network.hosts_file import check_host_name
 from toolkit.network.resolv_conf import from_host, host_resolv_conf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from toolkit.engine.attachment import Seating
     from toolkit.engine.context import EngineContext
@@ -49,22 +50,7 @@ class Publication:
 
     network_id: NetworkId
     network_name: str
-    names: tuple[str, ...]
-    addresses: tuple[Address, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """Whom a container asks.
-
-    Attributes:
-        resolvers: Asked for other names; none where no network leads outside (row S-88).
-        private_names: What it alone calls others, to their names.
-    """
-
-    networks: tuple[NetworkId, ...]
-    resolvers: tuple[Address, ...]
-    private_names: Mapping[str, str]
+    known: NameRecord
 
 
 def has_names(network_name: str) -> bool:
@@ -83,11 +69,14 @@ def publications_of(record: ContainerRecord) -> list[Publication]:
         Publication(
             network_id=seat.network_id,
             network_name=name,
-            names=names_on(record, name),
-            addresses=tuple(ip_address(text) for text in (seat.ipv4, seat.ipv6) if text),
+            known=NameRecord(record.id, names_on(record, name), _addresses(seat)),
         )
         for name, seat in named_endpoints(record).items()
     ]
+
+
+def _addresses(seat: EndpointRecord) -> tuple[Address, ...]:
+    return tuple(ip_address(text) for text in (seat.ipv4, seat.ipv6) if text)
 
 
 def names_on(record: ContainerRecord, network_name: str) -> tuple[str, ...]:
@@ -196,20 +185,9 @@ class NetworkNames:
             return
         self._publish(record)
         if record.id in self._attached:
-            self._server.seat(
-                record.id,
-                networks=asking.networks,
-                resolvers=asking.resolvers,
-                private_names=asking.private_names,
-            )
+            self._server.seat(record.id, asking)
         else:
-            self._server.attach(
-                record.id,
-                netns_fd,
-                networks=asking.networks,
-                resolvers=asking.resolvers,
-                private_names=asking.private_names,
-            )
+            self._server.attach(record.id, netns_fd, asking)
             self._attached.add(record.id)
         if program is not None:
             self._name_program(record.id, program)
@@ -217,11 +195,7 @@ class NetworkNames:
     def _publish(self, record: ContainerRecord) -> None:
         for publication in publications_of(record):
             self._server.publish(
-                publication.network_id,
-                publication.network_name,
-                record.id,
-                names=publication.names,
-                addresses=publication.addresses,
+                publication.network_id, publication.network_name, publication.known
             )
 
     def _dismiss(self, container_id: str, networks: Iterable[str], asking: Asking | None) -> None:
@@ -231,12 +205,7 @@ class NetworkNames:
             self._attached.discard(container_id)
             self._server.detach(container_id)
         elif container_id in self._attached:
-            self._server.seat(
-                container_id,
-                networks=asking.networks,
-                resolvers=asking.resolvers,
-                private_names=asking.private_names,
-            )
+            self._server.seat(container_id, asking)
 
     def _forget_all_but(self, running: set[str]) -> None:
         state = self._server.state()

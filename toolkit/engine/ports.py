@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-    from ipaddress import IPv4Address, IPv6Address
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from toolkit.engine.network_settings import NetworkSettings
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from toolkit.images.registry.registries import Registries
     from toolkit.images.store import ImageStore
     from toolkit.kernel.cgroup_stats import CgroupStats
+    from toolkit.network.dns.table import Asking, NameRecord
     from toolkit.network.host import HostNetworks
     from toolkit.network.names_server import NameServerState
     from toolkit.runtime.protocol import AttachClient, ExitStatus
@@ -229,25 +229,10 @@ class NamesHost(Protocol):
     def stop(self) -> None:
         """End the server."""
 
-    def attach(
-        self,
-        container: str,
-        netns_fd: int,
-        *,
-        networks: Sequence[str],
-        resolvers: Iterable[IPv4Address | IPv6Address],
-        private_names: Mapping[str, str] | None = None,
-    ) -> None:
+    def attach(self, container: str, netns_fd: int, asking: Asking) -> None:
         """Answer a container in its network namespace."""
 
-    def seat(
-        self,
-        container: str,
-        *,
-        networks: Sequence[str],
-        resolvers: Iterable[IPv4Address | IPv6Address],
-        private_names: Mapping[str, str] | None = None,
-    ) -> None:
+    def seat(self, container: str, asking: Asking) -> None:
         """Change whom an attached container asks."""
 
     def watch(self, container: str, pid: int, ticks: int) -> None:
@@ -256,15 +241,7 @@ class NamesHost(Protocol):
     def detach(self, container: str) -> None:
         """Answer a container no more."""
 
-    def publish(
-        self,
-        network: str,
-        network_name: str,
-        container: str,
-        *,
-        names: Sequence[str],
-        addresses: Iterable[IPv4Address | IPv6Address],
-    ) -> None:
+    def publish(self, network: str, network_name: str, record: NameRecord) -> None:
         """Make a container known on a network."""
 
     def withdraw(self, network: str, container: str) -> None:

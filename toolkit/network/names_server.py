@@ -27,10 +27,10 @@ from toolkit.network.dns.control import Channel
 from toolkit.network.hosts_file import check_host_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from ipaddress import IPv4Address, IPv6Address
+    from collections.abc import Mapping, Sequence
 
-    Address = IPv4Address | IPv6Address
+    from toolkit.network.dns.table import Asking, NameRecord
+
 
 _CODE: Final = (
     "import sys; sys.path.insert(0, sys.argv[2]); "
@@ -126,56 +126,24 @@ class NamesServer:
                 self._child.wait(_STOP_SECONDS)
             self._child = None
 
-    def attach(
-        self,
-        container: str,
-        netns_fd: int,
-        *,
-        networks: Sequence[str],
-        resolvers: Iterable[Address],
-        private_names: Mapping[str, str] | None = None,
-        pidfd: int = -1,
-    ) -> None:
+    def attach(self, container: str, netns_fd: int, asking: Asking, *, pidfd: int = -1) -> None:
         """Answer at 127.0.0.11 inside a container.
 
         Args:
             container: Its id.
             netns_fd: Its network namespace, with loopback up.
-            networks: Ids of the networks that it asks, in order.
-            resolvers: Who is asked for other names; none where no network leads outside.
-            private_names: What it alone calls others: aliases of links, to names.
+            asking: Whom it asks.
             pidfd: Its program; when that ends the resolver goes, engine or not.
 
         Raises:
             NameServerError: The server is gone or cannot do it.
         """
-        message = {
-            "op": "attach",
-            "container": container,
-            "networks": list(networks),
-            "resolvers": [str(address) for address in resolvers],
-            "private_names": _checked(private_names or {}),
-        }
-        self._ask(message, [netns_fd] if pidfd < 0 else [netns_fd, pidfd])
+        fds = [netns_fd] if pidfd < 0 else [netns_fd, pidfd]
+        self._ask({"op": "attach", "container": container, **_message_of(asking)}, fds)
 
-    def seat(
-        self,
-        container: str,
-        *,
-        networks: Sequence[str],
-        resolvers: Iterable[Address],
-        private_names: Mapping[str, str] | None = None,
-    ) -> None:
-        """Change whom an attached container asks; arguments and errors as of `attach`."""
-        self._ask(
-            {
-                "op": "seat",
-                "container": container,
-                "networks": list(networks),
-                "resolvers": [str(address) for address in resolvers],
-                "private_names": _checked(private_names or {}),
-            }
-        )
+    def seat(self, container: str, asking: Asking) -> None:
+        """Change whom an attached container asks; errors as of `attach`."""
+        self._ask({"op": "seat", "container": container, **_message_of(asking)})
 
     def watch(self, container: str, pid: int, ticks: int) -> None:
         """Have an attached container forgotten when its program ends, engine or not.
@@ -200,38 +168,28 @@ class NamesServer:
         """Answer a container no more; raises as `attach`."""
         self._ask({"op": "detach", "container": container})
 
-    def publish(
-        self,
-        network: str,
-        network_name: str,
-        container: str,
-        *,
-        names: Sequence[str],
-        addresses: Iterable[Address],
-    ) -> None:
+    def publish(self, network: str, network_name: str, record: NameRecord) -> None:
         """Make a container known on a network, instead of what was published of it before.
 
         Args:
             network: Id of the network.
             network_name: May stand behind a name: ``web.backend``.
-            container: Id of the container.
-            names: Its name first, then aliases and short id.
-            addresses: On that network, of both kinds.
+            record: The container's names and addresses on that network.
 
         Raises:
             InvalidNameError: A name is none.
             NameServerError: The server is gone.
         """
-        for name in names:
+        for name in record.names:
             check_host_name(name)
         self._ask(
             {
                 "op": "publish",
                 "network": network,
                 "network_name": network_name,
-                "container": container,
-                "names": list(names),
-                "addresses": [str(address) for address in addresses],
+                "container": record.container,
+                "names": list(record.names),
+                "addresses": [str(address) for address in record.addresses],
             }
         )
 
@@ -310,11 +268,15 @@ class NamesServer:
             )
 
 
-def _checked(names: Mapping[str, str]) -> dict[str, str]:
-    for alias, name in names.items():
+def _message_of(asking: Asking) -> dict[str, Any]:
+    for alias, name in asking.private_names.items():
         check_host_name(alias)
         check_host_name(name)
-    return dict(names)
+    return {
+        "networks": list(asking.networks),
+        "resolvers": [str(address) for address in asking.resolvers],
+        "private_names": dict(asking.private_names),
+    }
 
 
 def _await_end(pidfd: int) -> None:

@@ -27,6 +27,7 @@ from toolkit.kernel.process import start_time_ticks
 from toolkit.network.dns import upstream
 from toolkit.network.dns.server import NameServer
 from toolkit.network.dns.sockets import ResolverSockets
+from toolkit.network.dns.table import Asking, NameRecord
 from toolkit.network.names_server import NamesServer
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ class Rig:
     thread: threading.Thread
 
     def attach(self, container: str, *networks: str, forwards: bool = True) -> None:
-        self.names.attach(
-            container, NOWHERE, networks=networks, resolvers=[LOCAL] if forwards else []
-        )
+        resolvers = (LOCAL,) if forwards else ()
+        self.names.attach(container, NOWHERE, Asking(networks=networks, resolvers=resolvers))
 
     def publish(self, container: str, *names: str, address: str, network: str = "n") -> None:
-        self.names.publish(network, "back", container, names=names, addresses=[ip_address(address)])
+        record = NameRecord(container, names, (ip_address(address),))
+        self.names.publish(network, "back", record)
 
     def ask(self, name: str, kind: str = "A", *, tcp: bool = False) -> dns.message.Message:
         port = self.opened[-1].datagrams.getsockname()[1]
@@ -305,7 +306,7 @@ def test_tcp_clients_are_few_and_the_oldest_gives_way(rig: Rig) -> None:
 def test_a_container_that_ended_is_let_go(rig: Rig) -> None:
     """Its sockets hold its network namespace: without an engine somebody must close them."""
     read_fd, write_fd = os.pipe()
-    rig.names.attach("1", NOWHERE, networks=["n"], resolvers=[], pidfd=read_fd)
+    rig.names.attach("1", NOWHERE, Asking(networks=("n",)), pidfd=read_fd)
     assert rig.names.state().containers == {"1"}
     os.write(write_fd, b"x")  # as a pidfd becomes readable
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -329,20 +330,20 @@ def test_a_seat_on_another_network_counts_at_once(rig: Rig) -> None:
     rig.attach("1", "n", forwards=False)
     rig.publish("2", "db", address="10.0.0.1", network="other")
     assert rig.texts("db") == []
-    rig.names.seat("1", networks=["n", "other"], resolvers=[], private_names={"store": "db"})
+    rig.names.seat("1", Asking(networks=("n", "other"), private_names={"store": "db"}))
     assert rig.texts("db") == ["10.0.0.1"]
     assert rig.texts("store") == ["10.0.0.1"]
     with pytest.raises(NameServerError, match="not attached"):
-        rig.names.seat("9", networks=["n"], resolvers=[])
+        rig.names.seat("9", Asking(networks=("n",)))
 
 
 def test_a_seat_says_whether_questions_are_passed_on(tmp_path: Path) -> None:
     with resolver(one_address) as port, rigged(tmp_path / "names", port) as rig:
         rig.attach("1", "inside", forwards=False)
         assert rig.ask("example.org").rcode() == dns.rcode.SERVFAIL
-        rig.names.seat("1", networks=["inside", "n"], resolvers=[LOCAL])
+        rig.names.seat("1", Asking(networks=("inside", "n"), resolvers=(LOCAL,)))
         assert rig.texts("example.org") == ["9.9.9.9"]
-        rig.names.seat("1", networks=["inside"], resolvers=[])
+        rig.names.seat("1", Asking(networks=("inside",)))
         assert rig.ask("example.org").rcode() == dns.rcode.SERVFAIL
 
 

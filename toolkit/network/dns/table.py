@@ -26,6 +26,21 @@ class NameRecord:
     addresses: tuple[Address, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """Whom a container asks.
+
+    Attributes:
+        networks: Ids of the networks that it asks, in order.
+        resolvers: Asked for other names; none where no network leads outside (row S-88).
+        private_names: What it alone calls others, aliases of links, to their names.
+    """
+
+    networks: tuple[str, ...]
+    resolvers: tuple[Address, ...] = ()
+    private_names: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class _Network:
     name: str
