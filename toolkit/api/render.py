@@ -142,25 +142,18 @@ def inspect(
     health: Health | None = None,
 ) -> dict[str, Any]:
     """Return a container as ``GET /containers/{name}/json`` shows it."""
-    files = ContainerFiles.of(places.instance, record.id)
     document = {
+        **_ALWAYS,
+        **_paths(ContainerFiles.of(places.instance, record.id)),
         "Id": record.id,
         "Created": rfc3339_nano(record.created),
         "Path": record.path,
         "Args": record.args,
         "State": state_object(record.state, health),
         "Image": record.image_id,
-        "ResolvConfPath": str(files.resolv_conf),
-        "HostnamePath": str(files.hostname),
-        "HostsPath": str(files.hosts),
-        "LogPath": str(files.log),
         "Name": f"/{record.name}",
         "RestartCount": record.state.restart_count,
         "Driver": record.driver,
-        "Platform": "linux",
-        "MountLabel": "",
-        "ProcessLabel": "",
-        "AppArmorProfile": "",
         "ExecIDs": exec_ids or None,
         "HostConfig": host_config(record) | ({"Links": list(links)} if links else {}),
         "GraphDriver": {"Name": record.driver, "Data": None},
@@ -171,6 +164,23 @@ def inspect(
     if sizes is not None:
         document |= size_fields(sizes)
     return document
+
+
+_ALWAYS: Final = {
+    "Platform": "linux",
+    "MountLabel": "",
+    "ProcessLabel": "",
+    "AppArmorProfile": "",
+}
+
+
+def _paths(files: ContainerFiles) -> dict[str, str]:
+    return {
+        "ResolvConfPath": str(files.resolv_conf),
+        "HostnamePath": str(files.hostname),
+        "HostsPath": str(files.hosts),
+        "LogPath": str(files.log),
+    }
 
 
 def state_object(state: ContainerState, health: Health | None = None) -> dict[str, Any]:
@@ -195,7 +205,7 @@ def state_object(state: ContainerState, health: Health | None = None) -> dict[st
 
 def config_object(spec: ContainerSpec, container_id: str) -> dict[str, Any]:
     """Return ``Config``."""
-    config: dict[str, Any] = {
+    return {
         "Hostname": spec.hostname or container_id[:12],
         "Domainname": spec.domainname,
         "User": spec.user,
@@ -213,22 +223,23 @@ def config_object(spec: ContainerSpec, container_id: str) -> dict[str, Any]:
         "Entrypoint": spec.entrypoint,
         "OnBuild": spec.on_build or None,
         "Labels": spec.labels,
+        **_given(spec),
     }
-    if spec.exposed_ports:
-        config["ExposedPorts"] = dict.fromkeys(spec.exposed_ports, _NOTHING)
-    if spec.mac_address:
-        config["MacAddress"] = spec.mac_address
-    if spec.network_disabled:
-        config["NetworkDisabled"] = True
-    if spec.stop_signal:
-        config["StopSignal"] = spec.stop_signal
-    if spec.stop_timeout_seconds is not None:
-        config["StopTimeout"] = spec.stop_timeout_seconds
-    if spec.shell:
-        config["Shell"] = spec.shell
-    if spec.health is not None:
-        config["Healthcheck"] = healthcheck_object(spec.health)
-    return config
+
+
+def _given(spec: ContainerSpec) -> dict[str, Any]:
+    """Return the part of ``Config`` that docker leaves out where nothing was said."""
+    health = healthcheck_object(spec.health) if spec.health is not None else None
+    said = {
+        "ExposedPorts": dict.fromkeys(spec.exposed_ports, _NOTHING) or None,
+        "MacAddress": spec.mac_address or None,
+        "NetworkDisabled": spec.network_disabled or None,
+        "StopSignal": spec.stop_signal or None,
+        "StopTimeout": spec.stop_timeout_seconds,
+        "Shell": spec.shell or None,
+        "Healthcheck": health,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 _NOTHING: Final[dict[str, Any]] = {}

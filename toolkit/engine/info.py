@@ -89,10 +89,7 @@ def limit_warnings(limits: HostLimits) -> list[str]:
 
 
 def _collect(context: EngineContext) -> EngineInfo:
-    states = Counter(container.record.state.status for container in context.index.newest_first())
-    running = states[State.RUNNING] + states[State.RESTARTING] + states[State.STARTING]
-    paused = states[State.PAUSED]
-    total = states.total()
+    running, paused, total = _counted(context)
     release = _os_release()
     forwarding = _is_on("/proc/sys/net/ipv4/ip_forward")
     warnings = limit_warnings(context.limits)
@@ -132,6 +129,13 @@ def _collect(context: EngineContext) -> EngineInfo:
         insecure_registries=context.instance.insecure_registries,
         registry_mirrors=context.instance.registry_mirrors,
     )
+
+
+def _counted(context: EngineContext) -> tuple[int, int, int]:
+    """Return how many containers run, are paused, and are there at all."""
+    states = Counter(container.record.state.status for container in context.index.newest_first())
+    running = states[State.RUNNING] + states[State.RESTARTING] + states[State.STARTING]
+    return running, states[State.PAUSED], states.total()
 
 
 def _machine_id(instance_name: str) -> str:

@@ -125,14 +125,7 @@ class VolumeDirectories:
                 labels=dict(labels or {}),
                 options=dict(options or {}),
             )
-            write_durably(data_dir.parent / _NOTES, msgspec.json.encode(notes))
-            try:
-                data_dir.mkdir(mode=0o755)
-                data_dir.chmod(0o755)
-            except FileExistsError as error:
-                raise StorageError(
-                    f"volume {name}: its content was replaced by something else"
-                ) from error
+            _make_volume(data_dir, notes)
             return data_dir, True
 
     def get(self, name: str) -> Volume:
@@ -202,3 +195,15 @@ def _is_directory(path: Path) -> bool:
         return stat.S_ISDIR(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _make_volume(data_dir: Path, notes: Volume) -> None:
+    """Write what a volume is, and then make where its content is."""
+    write_durably(data_dir.parent / _NOTES, msgspec.json.encode(notes))
+    try:
+        data_dir.mkdir(mode=0o755)
+        data_dir.chmod(0o755)
+    except FileExistsError as error:
+        raise StorageError(
+            f"volume {notes.name}: its content was replaced by something else"
+        ) from error
