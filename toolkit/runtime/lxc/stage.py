@@ -216,21 +216,18 @@ def _show_hierarchies(controllers: set[str]) -> None:
         return
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         hierarchies = parse_hierarchies(file.read())
+    shown = {
+        os.path.basename(one.mount_point): mounts.clone_tree(mounts.AT_FDCWD, one.mount_point)
+        for one in hierarchies
+        if controllers & one.controllers
+    }
     tree_fd = mounts.new_filesystem("tmpfs", {"size": "64k", "mode": "755"})
-    for hierarchy in hierarchies:
-        if controllers & hierarchy.controllers:
-            _show(tree_fd, hierarchy.mount_point)
+    for name in shown:
+        os.mkdir(name, 0o755, dir_fd=tree_fd)
+    # First of all: kernels before 6.15 mount nothing on what is attached nowhere itself.
     _cover(_CGROUP_DIR, tree_fd)
-
-
-def _show(tree_fd: int, mount_point: str) -> None:
-    name = os.path.basename(mount_point)
-    os.mkdir(name, 0o755, dir_fd=tree_fd)
-    target_fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree_fd)
-    mount_fd = mounts.clone_tree(mounts.AT_FDCWD, mount_point)
-    mounts.attach_mount(mount_fd, target_fd, mount_point)
-    os.close(mount_fd)
-    os.close(target_fd)
+    for name, mount_fd in shown.items():
+        _cover(os.path.join(_CGROUP_DIR, name), mount_fd)
 
 
 def _cover(path: str, mount_fd: int) -> None:
