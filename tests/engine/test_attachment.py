@@ -535,6 +535,22 @@ def test_rules_that_were_flushed_come_back_by_themselves(world: World) -> None:
     play(world, scenario)
 
 
+def test_news_of_the_firewall_are_read_later_and_together(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        await started(engine, host=BRIDGED)
+        watch = world.host.firewall.watched
+        assert watch is not None
+        for _ in range(3):
+            watch.tell()
+            await asyncio.sleep(0)  # the loop sees it
+        assert watch.reads == []
+        await until(lambda: watch.reads == [3])
+        watch.tell()
+        await until(lambda: watch.reads == [3, 1])
+
+    play(world, scenario)
+
+
 def test_prune_and_removal_spare_networks_in_use(world: World) -> None:
     async def scenario(engine: Engine) -> None:
         await two_networks(engine)

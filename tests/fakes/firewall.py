@@ -35,10 +35,15 @@ Tables = dict[str, dict[str, list[str]]]
 
 
 class FakeWatch:
-    """A watch whose news a test brings."""
+    """A watch whose news a test brings.
+
+    Attributes:
+        reads: How much news each reading found.
+    """
 
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair()
+        self.reads: list[int] = []
 
     def fileno(self) -> int:
         return self._ours.fileno()
@@ -47,7 +52,8 @@ class FakeWatch:
         self._theirs.send(b"x")
 
     def changed_by_others(self) -> bool:
-        return bool(self._ours.recv(4096))
+        self.reads.append(len(self._ours.recv(4096)))
+        return True
 
     def close(self) -> None:
         self._ours.close()

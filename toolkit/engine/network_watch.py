@@ -2,7 +2,8 @@
 """Puts rules and bridges back when somebody else has taken them away (rows S-82, F-13).
 
 The kernel tells of each change of nftables; a comparison follows a moment later,
-when a burst of changes is over. Legacy iptables tells nothing: there the next
+when a burst of changes is over. Most of what it tells is our own doing, in the midst
+of a start: it is read later, all at once. Legacy iptables tells nothing: there the next
 change of ours, and `doctor --repair`, find it.
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.engine.context import EngineContext
     from toolkit.network.firewall_watch import RulesWatch
 
+NEWS_SECONDS: Final = 0.05  # until what the kernel tells is read
 SETTLE_SECONDS: Final = 0.1
 REST_SECONDS: Final = 1.0  # between two comparisons: others may change rules all the time
 _log = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class NetworkWatch:
     def __init__(self, context: EngineContext) -> None:
         self._context = context
         self._watch: RulesWatch | None = None
+        self._reading: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last = -REST_SECONDS
 
@@ -39,8 +42,9 @@ class NetworkWatch:
 
     def close(self) -> None:
         """Stop watching."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._reading, self._timer):
+            if timer is not None:
+                timer.cancel()
         if self._watch is not None:
             asyncio.get_running_loop().remove_reader(self._watch.fileno())
             self._watch.close()
@@ -55,8 +59,16 @@ class NetworkWatch:
         asyncio.get_running_loop().add_reader(self._watch.fileno(), self._on_news)
 
     def _on_news(self) -> None:
-        if self._watch is not None and self._watch.changed_by_others() and self._timer is None:
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._watch is not None:
+            loop.remove_reader(self._watch.fileno())
+            self._reading = loop.call_later(NEWS_SECONDS, self._read_news, self._watch)
+
+    def _read_news(self, watch: RulesWatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._reading = None
+        loop.add_reader(watch.fileno(), self._on_news)
+        if watch.changed_by_others() and self._timer is None:
             soonest = max(loop.time() + SETTLE_SECONDS, self._last + REST_SECONDS)
             self._timer = loop.call_at(soonest, self._begin_repair)
 
