@@ -6,16 +6,17 @@ import tarfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
+import pytest
+
 from tests.fakes.stub_engine import StubEngine, streams
 from toolkit import bootstrap
 from toolkit.bootstrap.busybox import write_busybox_root
 from toolkit.client import Client
+from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
 
 @contextmanager
@@ -40,3 +41,12 @@ def test_the_image_is_sent_with_its_name_and_command(
     assert "changes=CMD%20%5B%22sh%22%5D" in request.target
     with tarfile.open(fileobj=io.BytesIO(request.body)) as archive:
         assert archive.getmember("bin/sh").linkname == "busybox"
+
+
+@pytest.mark.parametrize("kind", ["alpine", "busybox:latest"])
+def test_a_kind_that_there_is_not_is_refused(tmp_path: Path, kind: str) -> None:
+    with (
+        Client(f"unix://{tmp_path}/nobody.sock") as client,
+        pytest.raises(InvalidRequestError, match="use busybox or debian"),
+    ):
+        bootstrap.bootstrap_image(client, kind)

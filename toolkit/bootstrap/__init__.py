@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.bootstrap.busybox import BUSYBOX_CHANGES, find_static_busybox, packed_busybox_root
 from toolkit.bootstrap.debian import DEBIAN_CHANGES, debian_root
+from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +44,12 @@ def bootstrap_image(  # what can be said about an image, by name
         changes: Dockerfile lines over the kind's own configuration.
 
     Raises:
+        InvalidRequestError: There is no such kind.
         ToolchainMissingError: The program that it is made with is not installed.
         ApiError: The engine refused it.
     """
+    if kind not in IMAGE_KINDS:
+        raise InvalidRequestError(f"kind {kind!r} of image: use {' or '.join(IMAGE_KINDS)}")
     name = reference or f"{kind}:latest"
     if kind == "busybox":
         with packed_busybox_root(find_static_busybox()) as archive:

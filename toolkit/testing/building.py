@@ -6,7 +6,10 @@ from __future__ import annotations
 import json
 import tarfile
 import tempfile
+from collections import deque
 from typing import TYPE_CHECKING, BinaryIO, cast
+
+from toolkit.client import StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from toolkit.client import Client
     from toolkit.client.query import QueryValue
 
+_SHOWN_PARTS = 20
 _MEMORY_BYTES = 8 * 1024 * 1024  # a bigger archive goes to a file
 
 
@@ -39,6 +43,11 @@ def build_image(
         with tarfile.open(fileobj=cast("BinaryIO", context), mode="w") as archive:
             archive.add(directory, arcname=".")
         context.seek(0)
-        answer = client.request("POST", "/build", query=query, upload=cast("BinaryIO", context))
-        for _ in check_progress(answer.objects()):
-            pass
+        upload = cast("BinaryIO", context)
+        said: deque[str] = deque(maxlen=_SHOWN_PARTS)
+        with client.request("POST", "/build", query=query, upload=upload) as answer:
+            try:
+                for progress in check_progress(answer.objects()):
+                    said.append(str(progress.get("stream", "")))
+            except StreamError as error:
+                raise StreamError(f"{error}\n{''.join(said).rstrip()}", error.code) from error

@@ -190,11 +190,15 @@ class ContainerTerminal:
             rows: Height of the window.
             columns: Its width.
             user: Who the program runs as.
+
+        Raises:
+            InvalidRequestError: The container's own program has no terminal to attach to.
         """
         from ptyprocess import PtyProcess  # noqa: PLC0415  # only who uses it needs it
 
         cli = [sys.executable, "-m", "toolkit.cli.main", "--host", container.engine.url]
         if command is None:
+            _check_attachable(container)
             argv = [*cli, "attach", container.id]
         else:
             as_user = ["--user", user] if user else []
@@ -211,3 +215,12 @@ class ContainerTerminal:
         for terminal in self._opened:
             terminal.close()
         self._opened.clear()
+
+
+def _check_attachable(container: Container) -> None:
+    config = container.inspect()["Config"]
+    if not (config.get("Tty") and config.get("OpenStdin")):
+        raise InvalidRequestError(
+            f"{container.title} has no terminal to attach to: run it with tty=True, "
+            "open_stdin=True, or give a command to run at a terminal of its own"
+        )
