@@ -21,6 +21,11 @@ def test_the_file_of_data_is_where_the_project_says() -> None:
     assert project["tool"]["coverage"]["run"]["data_file"] == coverage.DATA
 
 
+def test_a_machine_has_what_measures() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert any(name.startswith("coverage") for name in project["optional-dependencies"]["test"])
+
+
 def test_a_command_is_measured_by_its_own_python() -> None:
     command = coverage.measured(["/other/python", "-m", "pytest", "tests"])
     assert command == ["/other/python", "-m", "coverage", "run", "-m", "pytest", "tests"]
