@@ -95,3 +95,13 @@ def test_a_link_is_admitted_where_nothing_was_written_yet(nft: FakeNft, sets: Fa
     guard.admit("tktA", "02:42:ac:11:00:02", [FOUR])
     assert guard.is_whole()
     assert elements(nft) == 3
+
+
+def test_nothing_is_missing_before_the_first_admission(nft: FakeNft, sets: FakeSets) -> None:
+    """A change of the firewall while the first bridge is made is compared too."""
+    guard = NftGuard("tkt", nft, sets)
+    assert guard.is_whole()
+    guard.admit("tktA", "02:42:ac:11:00:02", [FOUR])
+    guard.dismiss("tktA")
+    nft.flush()
+    assert not guard.is_whole()

@@ -133,6 +133,7 @@ class NftGuard:
         self._sets = sets
         self._table = f"toolkit_{instance}"
         self._admitted: dict[str, tuple[str, list[IPv4Address | IPv6Address]]] = {}
+        self._is_written = False
 
     def admit(self, link: str, mac: str, addresses: Iterable[IPv4Address | IPv6Address]) -> None:
         """Let a link send as these, and as nobody else."""
@@ -146,6 +147,7 @@ class NftGuard:
                 self._nft.run(self._admission(link, *seat))
         except FirewallError:  # not written yet, or somebody flushed
             self._write_anew_with(link)
+        self._is_written = True
 
     def _write_anew_with(self, link: str) -> None:
         try:
@@ -195,15 +197,22 @@ class NftGuard:
                 *self._admissions(),
             ]
         )
+        self._is_written = True
 
     def flush(self) -> None:
         """Remove everything of this instance."""
         table = {"table": {"family": "bridge", "name": self._table}}
         self._nft.run([{"add": table}, {"delete": table}])
         self._admitted.clear()
+        self._is_written = False
 
     def is_whole(self) -> bool:
-        """Tell whether table, rules and every admitted link are there."""
+        """Tell whether table, rules and every admitted link are there.
+
+        Before the first admission nothing is written, and so nothing can be missing.
+        """
+        if not self._is_written:
+            return True
         wanted = [next(iter(command["add"])) for command in self._admissions()]
         found = self._nft.list({"table": {"family": "bridge", "name": self._table}})
         rules = sum("rule" in entry for entry in found)
