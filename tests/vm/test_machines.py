@@ -188,8 +188,8 @@ def test_destroy_forgets_the_machines(machines: Machines, world: FakeWorld) -> N
     again(machines).destroy(boxes=False)
     assert world.did[-1] == "vagrant destroy --force"
     assert not again(machines).exist
-    assert not machines.settings.state_dir.exists()
-    assert not machines.settings.runtime_dir.exists()
+    assert not machines.settings.places.state_dir.exists()
+    assert not machines.settings.places.runtime_dir.exists()
 
 
 @pytest.mark.parametrize("has_neighbour", [False, True])

@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
@@ -254,6 +255,10 @@ class Machines:
             if directory.is_dir():
                 shutil.rmtree(directory)
                 self.say(f"removed {directory}")
+        places = self.settings.places
+        for parent in (self.settings.state_dir.parent, places.state_dir, places.runtime_dir):
+            with suppress(OSError):  # something is in it that stays
+                parent.rmdir()
 
     def _box_directories(self) -> list[Path]:
         """Return where boxes and disks are, unless machines of another instance need them."""
