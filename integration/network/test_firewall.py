@@ -419,15 +419,25 @@ def test_a_datagram_flow_does_not_go_to_the_next_holder_of_an_address(town: Town
 
 
 def test_the_hundredth_port_costs_no_more_than_twice_the_first(town: Town) -> None:
+    """The quickest of thirty changes each: what else the machine does is not the rules' cost."""
     bridge = town.rig.bridge()
     town.network(bridge)
     server = town.rig.container(bridge)
-    taken = []
-    for port in range(9000, 9100):
-        begin = time.perf_counter()
+
+    def quickest_seconds(port: int) -> float:
+        taken = []
+        for _ in range(30):
+            begin = time.perf_counter()
+            published = town.publish(server, port)
+            taken.append(time.perf_counter() - begin)
+            town.withdraw(published)
+        return min(taken)
+
+    first = quickest_seconds(9000)
+    for port in range(9000, 9099):
         town.publish(server, port)
-        taken.append(time.perf_counter() - begin)
-    assert min(taken[90:]) < 2 * min(taken[:10])
+    assert quickest_seconds(9099) < 2 * first
+    town.publish(server, 9099)
     assert town.state
     assert town.firewall.missing(town.state) == []
     with server.serve(80):
