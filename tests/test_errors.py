@@ -21,3 +21,10 @@ def test_every_error_is_taken_from_the_package() -> None:
     }
     assert held == set(errors.__all__)
     assert all(issubclass(getattr(errors, name), errors.ToolkitError) for name in held)
+
+
+def test_what_is_not_there_is_named_in_dockers_words() -> None:
+    kinds = (errors.ContainerNotFoundError, errors.NetworkNotFoundError)
+    found = [kind("a{}b") for kind in kinds]
+    assert [str(error) for error in found] == ["No such container: a{}b", "network a{}b not found"]
+    assert {error.reference for error in found} == {"a{}b"}

@@ -15,6 +15,7 @@ from toolkit.errors.branches import (
     NotFoundError,
     NotModifiedError,
     ToolkitError,
+    UnknownReferenceError,
 )
 from toolkit.errors.containers import (
     BackendError,
@@ -130,6 +131,7 @@ __all__ = [
     "StorageError",
     "SubnetOverlapError",
     "ToolkitError",
+    "UnknownReferenceError",
     "UnsafeArchiveError",
     "WrongContentError",
 ]

@@ -32,6 +32,21 @@ class NotFoundError(ToolkitError):
     status = 404
 
 
+class UnknownReferenceError(NotFoundError):
+    """Nothing has the name or the id that was asked for.
+
+    Attributes:
+        words: How that is said; the reference stands in the place of the braces.
+        reference: What was asked for.
+    """
+
+    words: ClassVar[str] = "No such object: {}"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(self.words.format(reference))
+        self.reference = reference
+
+
 class ConflictError(ToolkitError):
     """The request contradicts the present state."""
 

@@ -7,8 +7,8 @@ from toolkit.errors.branches import (
     ConflictError,
     HostError,
     InvalidRequestError,
-    NotFoundError,
     ToolkitError,
+    UnknownReferenceError,
 )
 
 
@@ -16,20 +16,16 @@ class InvalidNameError(InvalidRequestError):
     """A text is not a name for a container."""
 
 
-class ContainerNotFoundError(NotFoundError):
+class ContainerNotFoundError(UnknownReferenceError):
     """No container has that name or id."""
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"No such container: {reference}")
-        self.reference = reference
+    words = "No such container: {}"
 
 
-class ExecNotFoundError(NotFoundError):
+class ExecNotFoundError(UnknownReferenceError):
     """No exec session has that id."""
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"No such exec instance: {reference}")
-        self.reference = reference
+    words = "No such exec instance: {}"
 
 
 class NameInUseError(ConflictError):

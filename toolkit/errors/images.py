@@ -6,8 +6,8 @@ from __future__ import annotations
 from toolkit.errors.branches import (
     ConflictError,
     InvalidRequestError,
-    NotFoundError,
     ToolkitError,
+    UnknownReferenceError,
 )
 
 
@@ -42,12 +42,10 @@ class UnsafeArchiveError(InvalidRequestError):
         self.member = member
 
 
-class ImageNotFoundError(NotFoundError):
+class ImageNotFoundError(UnknownReferenceError):
     """No image has that reference or id."""
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"No such image: {reference}")
-        self.reference = reference
+    words = "No such image: {}"
 
 
 class ImageInUseError(ConflictError):

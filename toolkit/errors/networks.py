@@ -10,6 +10,7 @@ from toolkit.errors.branches import (
     HostError,
     InvalidRequestError,
     NotFoundError,
+    UnknownReferenceError,
 )
 
 if TYPE_CHECKING:
@@ -24,12 +25,10 @@ class InvalidLinkError(InvalidRequestError):
     """A text is not a link, or the containers cannot be linked."""
 
 
-class NetworkNotFoundError(NotFoundError):
+class NetworkNotFoundError(UnknownReferenceError):
     """No network has that name or id."""
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"network {reference} not found")
-        self.reference = reference
+    words = "network {} not found"
 
 
 class DriverNotFoundError(NotFoundError):
