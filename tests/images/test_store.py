@@ -241,6 +241,14 @@ def test_a_damaged_document_is_put_aside(
         shelf.images.resolve("a")
 
 
+def test_a_document_that_a_crash_left_half_written_is_removed(shelf: Shelf) -> None:
+    """F-01."""
+    name = shelf.add("a").id.removeprefix("sha256:")
+    (shelf.blobs_dir / f".{'e' * 64}.new").write_text("{")
+    shelf.open()
+    assert [path.name for path in shelf.blobs_dir.iterdir()] == [name]
+
+
 def test_layers_that_a_crash_orphaned_are_removed_at_the_next_start(shelf: Shelf) -> None:
     shelf.layers.unpack(archive(member("orphan")), None)
     image = shelf.add("a")

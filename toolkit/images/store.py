@@ -34,7 +34,7 @@ from toolkit.images.image import (
 from toolkit.images.references import Reference
 from toolkit.images.removal import ImageUser, Removal, Removed
 from toolkit.images.tags import TagFile
-from toolkit.storage.durable import replace_file, sync_directory
+from toolkit.storage.durable import remove_unfinished, replace_file, sync_directory
 from toolkit.storage.layer import ChainId
 
 if TYPE_CHECKING:
@@ -292,9 +292,10 @@ class ImageStore:
     def _load(self) -> bool:
         """Read all documents; return whether all could be read."""
         is_whole = not self._tags.was_damaged
+        remove_unfinished(self._dir / "blobs")
         for path in sorted((self._dir / "blobs").iterdir()):
             if not is_image_id(f"sha256:{path.name}"):
-                continue  # a document that a crash kept from getting its name
+                continue  # somebody else's
             try:
                 self._load_blob(path)
             except StorageError as error:  # its layers were lost; the document is sound

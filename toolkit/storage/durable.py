@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Not `toolkit.kernel.syscalls`: this may take seconds and must release the GIL.
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_UNFINISHED: Final = ".new"  # ends the name of a file that is being written
 
 
 def sync_file_system(directory: Path) -> None:
@@ -53,7 +54,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that after a crash it has the old content or the new, whole."""
-    new_path = path.with_name(f".{path.name}.new")
+    new_path = path.with_name(f".{path.name}{_UNFINISHED}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(new_path, flags, 0o600), "wb") as file:
         file.write(content)
@@ -61,3 +62,9 @@ def replace_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     new_path.rename(path)
     sync_directory(path.parent)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Take away what `replace_file` had begun in a directory when a crash came."""
+    for path in directory.glob(f".*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)
