@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from toolkit.errors import BackendError
+from toolkit.kernel.cgroups import CgroupHost
 from toolkit.runtime.document import default_document
 from toolkit.runtime.lxc import crew
-from toolkit.runtime.lxc.crew import wants_cpuset
+from toolkit.runtime.lxc.crew import shown_controllers, wants_cpuset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,23 @@ def test_only_who_asks_for_cpus_stands_in_the_hierarchy_of_cpuset(
     wish: dict[str, Any], *, expected: bool
 ) -> None:
     assert wants_cpuset(wish) is expected
+
+
+@pytest.mark.parametrize(
+    ("has_cpuset", "expected"), [(False, {"memory"}), (True, {"memory", "cpuset"})]
+)
+def test_lxc_sees_no_hierarchy_that_the_engine_makes_no_groups_in(
+    tmp_path: Path, expected: set[str], *, has_cpuset: bool
+) -> None:
+    """Its groups there would stay."""
+    lines = []
+    for number, name in enumerate(("memory", "cpuset", "hugetlb", "net_cls,net_prio"), 31):
+        (tmp_path / f"sys/fs/cgroup/{name}").mkdir(parents=True)
+        place = f"/sys/fs/cgroup/{name}"
+        lines.append(f"{number} 30 0:{number} / {place} rw - cgroup cgroup rw,{name}\n")
+    host = CgroupHost.detect("".join(lines), root=str(tmp_path))
+    assert shown_controllers(host, has_cpuset=has_cpuset) == expected
+    host.close()
 
 
 def test_without_lxc_the_start_says_what_to_install(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import BackendError
 from toolkit.kernel import namespaces, process
+from toolkit.kernel.cgroup_v1 import NEEDED_CONTROLLERS
 from toolkit.runtime.lxc.dress import dress_container
 from toolkit.runtime.lxc.rehearsal import play_hand, play_shim
 from toolkit.runtime.lxc.stage import become_lxc, prepare_stage, set_stage
@@ -75,9 +76,7 @@ class Crew:
         Raises:
             BackendError: LXC is not installed, or something failed on the way.
         """
-        controllers = set(host.controllers) if host.version == _V1 else set()
-        if not has_cpuset:
-            controllers.discard("cpuset")
+        controllers = shown_controllers(host, has_cpuset=has_cpuset)
         mounted = _read_mounts()
         with ExitStack() as undo:
             link, log_fd, monitor = _execute_lxc(controllers, undo)
@@ -178,6 +177,18 @@ def wants_cpuset(document: Document) -> bool:
     cpu = (document["linux"].get("resources") or {}).get("cpu") or {}
     own = document["annotations"].get("toolkit.lxc.conf", "")
     return bool(cpu.get("cpus") or cpu.get("mems")) or "cpuset" in own
+
+
+def shown_controllers(host: CgroupHost, *, has_cpuset: bool) -> set[str]:
+    """Return the controllers of cgroup v1 that LXC may see; none on cgroup v2.
+
+    They are those whose groups the engine removes. What LXC makes elsewhere stays: it is
+    ended before it cleans up.
+    """
+    if host.version != _V1:
+        return set()
+    used = {*NEEDED_CONTROLLERS, "cpuset"} if has_cpuset else {*NEEDED_CONTROLLERS}
+    return used & host.controllers
 
 
 def _execute_lxc(controllers: set[str], undo: ExitStack) -> tuple[socket.socket, int, Child]:
