@@ -26,11 +26,12 @@ from toolkit.network.addresses import AddressPool
 from toolkit.network.bridge import Bridge, BridgeSpec, Seat, SeatRequest
 from toolkit.network.conntrack import ConnectionTable
 from toolkit.network.endpoint import Endpoint
+from toolkit.network.interfaces import VethPair
 from toolkit.network.link_names import LinkOwner
 from toolkit.network.netlink import current_network_namespace, in_network_namespace
 from toolkit.network.nft import find_nft
 from toolkit.network.nft_sets import NftSets
-from toolkit.network.rtnetlink import NetworkStack, VethPair
+from toolkit.network.rtnetlink import NetworkStack
 from toolkit.network.spoof_guard import NftGuard, NoGuard
 
 if TYPE_CHECKING:

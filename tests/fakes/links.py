@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from toolkit.errors import LinkError
-from toolkit.network.rtnetlink import Link
+from toolkit.network.interfaces import Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from ipaddress import IPv4Address, IPv6Address
 
-    from toolkit.network.rtnetlink import Address, Interface, VethPair
+    from toolkit.network.interfaces import VethPair
+    from toolkit.network.rtnetlink import Address, Interface
 
 
 class FakeNetworkStack:

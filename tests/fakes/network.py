@@ -15,7 +15,7 @@ from toolkit.errors import LinkError, ProxyError
 from toolkit.network.endpoint import Endpoint
 from toolkit.network.forwarding import Forwarding
 from toolkit.network.host import HostKit, HostNetworks
-from toolkit.network.rtnetlink import NetworkStack, VethPair
+from toolkit.network.interfaces import VethPair
 
 if TYPE_CHECKING:
     import socket
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.network.bridge import Bridge, Seat
+    from toolkit.network.rtnetlink import NetworkStack
 
 
 class RoutedFakeStack(FakeNetworkStack):

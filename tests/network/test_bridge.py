@@ -16,8 +16,8 @@ from toolkit.errors import (
 from toolkit.network import bridge as module
 from toolkit.network.addresses import AddressPool
 from toolkit.network.bridge import Bridge, BridgeSpec, SeatRequest, existing_interface
+from toolkit.network.interfaces import VethPair
 from toolkit.network.link_names import LinkOwner
-from toolkit.network.rtnetlink import VethPair
 
 if TYPE_CHECKING:
     from toolkit.network.rtnetlink import NetworkStack

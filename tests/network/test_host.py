@@ -10,11 +10,13 @@ import pytest
 
 from tests.fakes.network import FakeHost
 from toolkit.network.bridge import SeatRequest
-from toolkit.network.host import BridgePlan, HostNetworks
+from toolkit.network.bridge_plan import BridgePlan
 from toolkit.network.unique_local import pool_of_instance
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from toolkit.network.host import HostNetworks
 
 NETWORK, CONTAINER = "n" * 64, "c" * 64
 

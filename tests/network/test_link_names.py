@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.network.interfaces import Link
 from toolkit.network.link_names import LinkOwner, belongs_to, find_leftovers
-from toolkit.network.rtnetlink import Link
 
 NETWORK, CONTAINER = "n" * 64, "c" * 64
 instances = st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True)

@@ -18,11 +18,12 @@ import msgspec
 
 from toolkit.engine.inits import TARGET as INIT_TARGET
 from toolkit.engine.inits import init_arguments
+from toolkit.engine.launch_mounts import asked_mount, bind, default_mounts, etc_mounts
 from toolkit.engine.limits import HostLimits, resources
 from toolkit.engine.loglimits import log_limits
 from toolkit.engine.networked import needs_connecting
 from toolkit.engine.security import SecurityChoice
-from toolkit.engine.sharing import has_own_network, namespaces_of, shared_with
+from toolkit.engine.sharing import has_own_network, namespaces_of
 from toolkit.errors import InvalidRequestError
 from toolkit.kernel.capabilities import CAPABILITIES
 from toolkit.kernel.rlimits import hard_limits, most_open_files, parse_rlimit, plan_rlimits
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from toolkit.engine.files import ContainerFiles
-    from toolkit.engine.model import ContainerRecord, Device, ExecSpec, HostOptions, Mount, Ulimit
+    from toolkit.engine.model import ContainerRecord, Device, ExecSpec, HostOptions, Ulimit
     from toolkit.engine.ports import Rootfs
     from toolkit.engine.volumes import VolumeDirectories
     from toolkit.network.hosts_file import HostsEntry
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LOG_BYTES: Final = 0  # docker's: one file that grows
 DEFAULT_LOG_FILES: Final = 1
-_TMPFS_GUARDS: Final = frozenset({"nosuid", "nodev", "noexec"})
-_ETC_OPTIONS: Final = ["bind", "rw", "nosuid", "nodev", "noexec", "rprivate"]
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -99,9 +98,9 @@ def launch_document(record: ContainerRecord, context: LaunchContext) -> Document
     document["hostname"] = spec.hostname
     document["domainname"] = spec.domainname
     document["mounts"] = [
-        *_default_mounts(record, context),
-        *_etc_mounts(record, _etc_files(record, context.files)),
-        *(_mount(mount, context.volumes) for mount in record.mounts),
+        *default_mounts(record, context.pid_of),
+        *etc_mounts(record, context.files),
+        *(asked_mount(mount, context.volumes) for mount in record.mounts),
     ]
     if host.init:
         _put_init_before(document, context.init_program())
@@ -281,89 +280,10 @@ def _plain_value(value: Any) -> Any:
             return value
 
 
-def _default_mounts(record: ContainerRecord, context: LaunchContext) -> list[Document]:
-    host = record.spec.host
-    taken = {mount.target for mount in record.mounts}
-    peer = shared_with(host.ipc_mode)
-    if peer:
-        taken.add("/dev/shm")  # noqa: S108 - a path inside the container
-    if host.ipc_mode in {"host", "none"}:
-        taken |= {"/dev/shm"} if host.ipc_mode == "none" else {"/dev/shm", "/dev/mqueue"}  # noqa: S108 - a path inside the container
-    mounts = defaults.default_mounts(
-        shm_size_bytes=host.shm_size_bytes or defaults.DEFAULT_SHM_BYTES, privileged=host.privileged
-    )
-    if host.ipc_mode == "host":
-        shared = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - the host's own
-        mounts += [_bind(path, path, ["bind"]) for path in shared if Path(path).is_dir()]
-    if peer:
-        source = f"/proc/{context.pid_of(peer)}/root/dev/shm"
-        mounts.append(_bind(source, "/dev/shm", ["bind", "nosuid", "nodev", "noexec"]))  # noqa: S108 - a path inside the container
-    return [
-        mount for mount in mounts if mount["type"] == "bind" or mount["destination"] not in taken
-    ]
-
-
-def _etc_files(record: ContainerRecord, files: ContainerFiles) -> ContainerFiles:
-    """Return whose files a container sees: those of the one whose network it shares."""
-    peer = shared_with(record.spec.host.network_mode)
-    return files.of_peer(peer) if peer else files
-
-
-def _etc_mounts(record: ContainerRecord, files: ContainerFiles) -> list[Document]:
-    taken = {mount.target for mount in record.mounts}
-    sources: tuple[tuple[str, Path], ...] = (
-        ("/etc/resolv.conf", files.resolv_conf),
-        ("/etc/hostname", files.hostname),
-        ("/etc/hosts", files.hosts),
-    )
-    return [
-        _bind(str(source), target, _ETC_OPTIONS)
-        for target, source in sources
-        if target not in taken
-    ]
-
-
 def _put_init_before(document: Document, program: Path) -> None:
     options = ["bind", "ro", "nosuid", "nodev", "rprivate"]
-    document["mounts"].append(_bind(str(program), INIT_TARGET, options))
+    document["mounts"].append(bind(str(program), INIT_TARGET, options))
     document["process"]["args"] = init_arguments(document["process"]["args"])
-
-
-def _mount(mount: Mount, volumes: VolumeDirectories) -> Document:
-    access = "ro" if mount.read_only else "rw"
-    if mount.kind == "tmpfs":
-        asked = [option for option in mount.options.split(",") if option]
-        lifted = {f"no{option}" for option in asked}
-        options = [word for word in ("nosuid", "nodev", "noexec") if word not in lifted]
-        options += [access, *(option for option in asked if f"no{option}" not in _TMPFS_GUARDS)]
-        return {
-            "destination": mount.target,
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": options,
-        }
-    words = ["rbind" if mount.is_recursive else "bind", access, mount.propagation or "rprivate"]
-    if mount.kind == "volume":
-        return _bind(str(volumes.create(mount.source)[0]), mount.target, words)
-    _make_source(mount)
-    return _bind(mount.source, mount.target, words)
-
-
-def _make_source(mount: Mount) -> None:
-    if not mount.from_binds:
-        return
-    try:
-        Path(mount.source).mkdir(mode=0o755, parents=True, exist_ok=True)
-    except FileExistsError:
-        return  # a file: bound as one
-    except OSError as error:
-        raise InvalidRequestError(
-            f"error while creating mount source path '{mount.source}': {error.strerror}"
-        ) from error
-
-
-def _bind(source: str, target: str, options: list[str]) -> Document:
-    return {"destination": target, "type": "bind", "source": source, "options": options}
 
 
 def _device(device: Device) -> Document:

@@ -20,9 +20,9 @@ from toolkit.engine.model import EndpointId, EndpointRecord, PoolSpec, Published
 from toolkit.engine.network_index import BRIDGE
 from toolkit.errors import InvalidRequestError
 from toolkit.network.bridge import DEFAULT_MTU, Seat, SeatRequest
+from toolkit.network.bridge_plan import BridgePlan
 from toolkit.network.firewall import BridgedNetwork, LinkName, RuleOwner
 from toolkit.network.firewall import PublishedPort as PortRule
-from toolkit.network.host import BridgePlan
 from toolkit.network.ports import HostPort, PortWish, wishes_of
 from toolkit.network.subnets import parse_subnet
 

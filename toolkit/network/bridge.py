@@ -24,7 +24,8 @@ from toolkit.network.spoof_guard import NoGuard, SpoofGuard
 
 if TYPE_CHECKING:
     from toolkit.network.conntrack import ConnectionTable
-    from toolkit.network.rtnetlink import Link, NetworkStack
+    from toolkit.network.interfaces import Link
+    from toolkit.network.rtnetlink import NetworkStack
 
 DEFAULT_MTU: Final = 1500
 _SYSCTL: Final = Path("/proc/sys/net")

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final, Self
 from toolkit.errors import LinkError
 from toolkit.network.address_news import AddressNews
 from toolkit.network.bridge import write_sysctl
+from toolkit.network.interfaces import VethPair
 from toolkit.network.link_names import LinkOwner
 from toolkit.network.netlink import in_network_namespace, index_of
-from toolkit.network.rtnetlink import NetworkStack, VethPair
+from toolkit.network.rtnetlink import NetworkStack
 
 if TYPE_CHECKING:
     from toolkit.network.bridge import Bridge, Seat

@@ -15,8 +15,8 @@ import fcntl
 import os
 import threading
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_network
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,12 +24,12 @@ from toolkit.errors import (
     NamespaceError,
     NetworkNotFoundError,
     NoFreeSubnetError,
-    SubnetOverlapError,
 )
 from toolkit.kernel.namespaces import open_namespace
 from toolkit.kernel.process import start_time_ticks
 from toolkit.network.addresses import AddressPool
-from toolkit.network.bridge import DEFAULT_MTU, Bridge, BridgeSpec, existing_interface
+from toolkit.network.bridge import Bridge, BridgeSpec
+from toolkit.network.bridge_plan import chosen
 from toolkit.network.conntrack import ConnectionTable
 from toolkit.network.endpoint import Endpoint, add_default_route
 from toolkit.network.firewall_iptables import IptablesFirewall
@@ -39,59 +39,19 @@ from toolkit.network.iptables import Iptables
 from toolkit.network.link_names import LinkOwner, find_leftovers
 from toolkit.network.nft import find_nft
 from toolkit.network.nft_sets import NftSets
-from toolkit.network.resolv_conf import nameservers_as_cidr, read_host_file
 from toolkit.network.rtnetlink import NetworkStack
 from toolkit.network.spoof_guard import LockedGuard, NftGuard, NoGuard
-from toolkit.network.subnets import (
-    check_routes,
-    choose_bridge_interface,
-    choose_network_subnet,
-)
-from toolkit.network.unique_local import choose_subnet, pool_of_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from ipaddress import IPv4Network, IPv6Network
 
     from toolkit.network.bridge import Seat, SeatRequest
+    from toolkit.network.bridge_plan import BridgePlan
     from toolkit.network.firewall import Firewall
     from toolkit.network.firewall_watch import RulesWatch
     from toolkit.network.spoof_guard import SpoofGuard
 
 CHOOSING_LOCK: Final = Path("/run/lock/toolkit-subnets.lock")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BridgePlan:
-    """What a network is to be on this host.
-
-    Attributes:
-        interface: The gateway with its subnet; None lets the host choose one that is free.
-        wants_ipv6: Without an *interface6*, one from the instance's own pool is chosen.
-        link_name: Of the bridge; empty for the derived one.
-        is_default: 0.7.2's candidates are tried before docker's (rule 6.4).
-        avoided: Subnets of the instance's other networks; *avoided6* the same for IPv6.
-        allocatable: The part that addresses are handed out from.
-        reserved: Addresses that are somebody else's.
-        taken: Addresses that running containers have.
-        last: What was handed out last.
-    """
-
-    network_id: str
-    interface: IPv4Interface | None = None
-    interface6: IPv6Interface | None = None
-    wants_ipv6: bool = False
-    link_name: str = ""
-    mtu: int = DEFAULT_MTU
-    has_gateway: bool = True
-    is_default: bool = False
-    avoided: tuple[IPv4Network, ...] = ()
-    avoided6: tuple[IPv6Network, ...] = ()
-    allocatable: IPv4Network | None = None
-    allocatable6: IPv6Network | None = None
-    reserved: frozenset[IPv4Address | IPv6Address] = frozenset()
-    taken: tuple[IPv4Address | IPv6Address, ...] = ()
-    last: IPv4Address | None = None
 
 
 def open_network_of(pid: int, start_ticks: int) -> int:
@@ -214,7 +174,7 @@ class HostNetworks:
             LinkError: The kernel refuses, or the name is somebody else's.
         """
         with self._choosing():
-            plan = self._chosen6(self._chosen(plan))
+            plan = chosen(plan, self._instance, self.kit.stack)
             bridge = self._bridge_of(plan)
             bridge.ensure()
         with self._lock:
@@ -372,44 +332,6 @@ class HostNetworks:
         finally:
             os.close(fd)
 
-    def _chosen(self, plan: BridgePlan) -> BridgePlan:
-        """Return a plan with an address: its own, that of the bridge as it is, or a free one."""
-        stack = self.kit.stack
-        link_name = plan.link_name or self.owner(plan.network_id).link_name()
-        there = existing_interface(stack, link_name)
-        if plan.interface is not None:
-            if there is not None or not plan.is_default or self._is_free(plan.interface):
-                return plan
-        elif there is not None:
-            return replace(plan, interface=there)
-        routes = [*stack.routed_networks(), *plan.avoided]
-        nameservers = _nameservers()
-        if plan.is_default:
-            with contextlib.suppress(NoFreeSubnetError):
-                chosen = choose_bridge_interface(link_name, routes=routes, nameservers=nameservers)
-                return replace(plan, interface=chosen)
-        subnet = choose_network_subnet(routes=routes, nameservers=nameservers, networks=())
-        return replace(
-            plan, interface=IPv4Interface((int(subnet.network_address) + 1, subnet.prefixlen))
-        )
-
-    def _chosen6(self, plan: BridgePlan) -> BridgePlan:
-        """Return a plan that has an IPv6 address if it wants one."""
-        if not plan.wants_ipv6 or plan.interface6 is not None:
-            return plan
-        used = [*self.kit.stack.routed_networks6(), *plan.avoided6]
-        subnet = choose_subnet(pool_of_instance(self._instance), used)
-        gateway = IPv6Interface((int(subnet.network_address) + 1, subnet.prefixlen))
-        return replace(plan, interface6=gateway)
-
-    def _is_free(self, interface: IPv4Interface) -> bool:
-        """Tell whether a subnet of an earlier boot is still nobody else's."""
-        try:
-            check_routes(interface.network, self.kit.stack.routed_networks())
-        except SubnetOverlapError:
-            return False
-        return True
-
     def _bridge_of(self, plan: BridgePlan) -> Bridge:
         if plan.interface is None:
             raise NoFreeSubnetError(f"network {plan.network_id[:12]} has no subnet")
@@ -447,11 +369,3 @@ def _of(
     addresses: Iterable[IPv4Address | IPv6Address], kind: type[IPv4Address | IPv6Address]
 ) -> list[IPv4Address | IPv6Address]:
     return [address for address in addresses if isinstance(address, kind)]
-
-
-def _nameservers() -> list[IPv4Network | IPv6Network]:
-    """Return the host's resolvers as networks; an unreadable file means none (rule 6.5)."""
-    try:
-        return [ip_network(text) for text in nameservers_as_cidr(read_host_file())]
-    except OSError:
-        return []

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from toolkit.network.rtnetlink import Link
+    from toolkit.network.interfaces import Link
 
 LONGEST_NAME: Final = 15
 _PREFIX: Final = "toolkit"

@@ -14,7 +14,6 @@ import fcntl
 import ipaddress
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -26,6 +25,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Final, Self
 
 from toolkit.errors import LinkError
+from toolkit.network.interfaces import Link
 from toolkit.network.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -42,6 +42,8 @@ from toolkit.network.netlink import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from toolkit.network.interfaces import VethPair
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -68,45 +70,6 @@ _IFINFO: Final = struct.Struct("=BxHiII")
 _IFADDR: Final = struct.Struct("=BBBBi")
 _RTMSG: Final = struct.Struct("=BBBBBBBBI")
 _NDMSG: Final = struct.Struct("=BxHiHBB")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """A network interface, as the kernel lists it.
-
-    Attributes:
-        kind: ``bridge``, ``veth``, or empty for hardware.
-        alias: The text that whoever made it left on it.
-        master: Index of the bridge that it is plugged into; 0 for none.
-    """
-
-    index: int
-    name: str
-    kind: str = ""
-    alias: str = ""
-    mac: str = ""
-    mtu: int = 0
-    master: int = 0
-    is_up: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class VethPair:
-    """What a veth is to become: our end here, the other born in another namespace.
-
-    Attributes:
-        hairpin: The bridge may send frames back to us: for a container that asks for
-            its own published port, where packets on a bridge pass the firewall.
-    """
-
-    name: str
-    bridge_index: int
-    alias: str
-    peer_name: str
-    peer_mac: str
-    peer_netns_fd: int
-    mtu: int
-    hairpin: bool = True
 
 
 class NetworkStack:
