@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.pace import SLOWNESS
 from toolkit.client import ApiError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def test_a_dead_socket_is_one_line_with_the_remedy(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=30 * SLOWNESS,
     )
     assert done.returncode != 0
     assert "nothing.sock" in done.stderr

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.pace import SLOWNESS
+
 if TYPE_CHECKING:
     from integration.conftest import Engine
     from toolkit.testing import Container, RunContainer
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 LINE = b"0123456789abcdef" * 63 + b"0123456789abcde"  # with its newline 1 KiB
 LINES = 1024 * 1024
-_END_SECONDS = 3.0  # all of it takes more than ten
+_END_SECONDS = 3.0 * SLOWNESS  # all of it takes more than ten
 
 
 def resident_kib(pid: int) -> int:
@@ -80,6 +82,6 @@ def test_a_client_that_stops_reading_blocks_neither_the_container_nor_another_cl
         engine.client.containers.attach(made.id),  # never read
         subprocess.Popen(command, env=engine.environ, stdout=subprocess.PIPE) as reader,
     ):
-        seen, _ = reader.communicate(timeout=60)
+        seen, _ = reader.communicate(timeout=60 * SLOWNESS)
         assert made.wait() == 0
     assert len(seen) == lines * 1024

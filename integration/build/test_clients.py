@@ -13,6 +13,8 @@ import docker
 import pytest
 from docker.errors import BuildError
 
+from integration.pace import SLOWNESS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -59,7 +61,7 @@ def command(request: pytest.FixtureRequest, builder: Builder) -> Command:
             capture_output=True,
             text=True,
             env=builder.engine.environ,
-            timeout=60,
+            timeout=60 * SLOWNESS,
             check=False,
         )
 
@@ -111,7 +113,7 @@ def test_a_failure_is_the_program_s(command: Command) -> None:
 
 
 def test_the_sdk_builds(builder: Builder, place: Path) -> None:
-    client = docker.DockerClient(base_url=builder.engine.url, timeout=60)
+    client = docker.DockerClient(base_url=builder.engine.url, timeout=60 * SLOWNESS)
     try:
         image, log = client.images.build(
             path=str(place), tag="bld/sdk", rm=True, network_mode="none",

@@ -58,7 +58,7 @@ def test_a_client_that_goes_ends_its_build(builder: Builder, client: str) -> Non
         while b"begun" not in process.stdout.readline():
             assert process.poll() is None
         process.kill()
-    assert wait_until(builder, 0) < 2
+    assert wait_until(builder, 0) < 2 * SLOWNESS
     assert sleepers() == 0
 
 

@@ -193,7 +193,7 @@ def start_registry(tmp_path: Path) -> Iterator[Callable[..., Registry]]:
     yield start
     for process in running:
         process.terminate()
-        process.wait(10)
+        process.wait(10 * SLOWNESS)
 
 
 def _configuration(base_dir: Path, host: str, *, tls: bool, login: tuple[str, str] | None) -> str:

@@ -101,7 +101,7 @@ def running_docker(base_dir: Path) -> Iterator[Docker]:
         yield docker
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(30 * SLOWNESS)
         for path in (base_dir / "exec/netns").glob("*"):
             subprocess.run(["umount", str(path)], check=False, capture_output=True)
 

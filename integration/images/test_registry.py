@@ -17,6 +17,7 @@ import pytest
 
 import toolkit
 from integration.images.conftest import Shelf
+from integration.pace import SLOWNESS
 from tests.storage.archives import archive, member
 from toolkit.errors import RegistryAuthError, RegistryUnreachableError, RemoteImageNotFoundError
 from toolkit.images.references import Reference
@@ -184,7 +185,7 @@ def _start_pull(data_dir: Path, registry: Registry) -> subprocess.Popen[bytes]:
 
 def _seconds_to_pull(data_dir: Path, registry: Registry) -> float:
     began = time.monotonic()
-    assert _start_pull(data_dir, registry).wait(60) == 0
+    assert _start_pull(data_dir, registry).wait(60 * SLOWNESS) == 0
     return time.monotonic() - began
 
 

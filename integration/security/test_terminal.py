@@ -70,7 +70,7 @@ def test_control_a_program_on_the_operators_terminal_types_into_it(programs: Pat
     """S-13: the same program as LXC in the foreground would run it."""
     with terminal() as (ours, path):
         script = f"exec setsid -c {programs}/probe push {_TYPED} <>{path} >&0 2>&0"
-        subprocess.run(["sh", "-c", script], check=True, timeout=20)
+        subprocess.run(["sh", "-c", script], check=True, timeout=20 * SLOWNESS)
         assert _TYPED.encode() in arrives(ours)
 
 
