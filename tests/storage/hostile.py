@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -146,15 +147,10 @@ GREEDY: list[tuple[str, bytes]] = [
 
 def located(members: Members, canary: Path) -> io.BytesIO:
     """Return an archive of these members, aimed at a directory."""
-    aimed = (
-        (
-            info.replace(
-                name=info.name.replace(CANARY, str(canary)),
-                linkname=info.linkname.replace(CANARY, str(canary)),
-                deep=False,
-            ),
-            content,
-        )
-        for info, content in members
-    )
+    aimed = []
+    for info, content in members:
+        moved = copy.copy(info)  # `TarInfo.replace` came with 3.11.4
+        moved.name = info.name.replace(CANARY, str(canary))
+        moved.linkname = info.linkname.replace(CANARY, str(canary))
+        aimed.append((moved, content))
     return archive(*aimed, format=tarfile.GNU_FORMAT)
