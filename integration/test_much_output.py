@@ -49,7 +49,7 @@ def lines_of(engine: Engine, container: Container, **selection: Any) -> list[byt
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 * SLOWNESS)
 def test_a_gibibyte_is_in_the_log_to_the_last_byte(
     engine: Engine, run_container: RunContainer
 ) -> None:

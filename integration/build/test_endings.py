@@ -119,7 +119,7 @@ STEPS = (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 * SLOWNESS)
 def test_an_engine_that_is_killed_at_any_moment_leaves_nothing_of_a_build(
     builder: Builder,
 ) -> None:

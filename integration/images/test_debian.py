@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from integration.images.trees import Known
     from toolkit.storage.layer import ChainId
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500 * SLOWNESS)]
 
 _NAME = "debian-trip"
 _SECONDS = 240 * SLOWNESS
