@@ -76,6 +76,7 @@ def test_a_project_is_built_started_scaled_and_taken_down(
     world: World, compose: Callable[..., str]
 ) -> None:
     engine = world.engine.client
+    before = engine.volumes.list()
     compose("up", "-d")
     try:
         assert compose("port", "web", "80") == "127.0.0.1:8097\n"
@@ -92,4 +93,4 @@ def test_a_project_is_built_started_scaled_and_taken_down(
         compose("down", "-v", "-t", "1", "--rmi", "local")
     assert engine.containers.list(every=True) == []
     assert {network["Name"] for network in engine.networks.list()} == {"bridge", "host", "none"}
-    assert engine.volumes.list() == []
+    assert engine.volumes.list() == before

@@ -117,13 +117,14 @@ def _settled(
         find_static_init()
     limits, warnings = downgraded(spec.limits, context.limits)
     warnings += security.warnings
-    score, score_warnings = allowed_oom_score(
-        spec.host.oom_score_adj,
-        own=int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")),
-        may_lower=_SYS_RESOURCE in held_capabilities().permitted,
-    )
-    spec = replace(spec, host=replace(spec.host, oom_score_adj=score))
-    warnings += score_warnings
+    if spec.host.oom_score_adj:
+        score, score_warnings = allowed_oom_score(
+            spec.host.oom_score_adj,
+            own=int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")),
+            may_lower=_SYS_RESOURCE in held_capabilities().permitted,
+        )
+        spec = replace(spec, host=replace(spec.host, oom_score_adj=score))
+        warnings += score_warnings
     warnings += planned_rlimits(spec.host.ulimits)[1]
     return replace(spec, limits=limits), warnings
 

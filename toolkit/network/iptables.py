@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import threading
 from collections import deque
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -37,7 +38,7 @@ class IptablesRunner(Protocol):
     def writer_pids(self) -> frozenset[int]:
         """The processes by which changes were made lately."""
 
-    @property
+    @cached_property
     def tells_changes(self) -> bool:
         """Tell whether changes that others make come by netlink: not with legacy iptables."""
 
@@ -76,7 +77,7 @@ class Iptables:
         """The last processes that were started."""
         return frozenset(self._pids)
 
-    @property
+    @cached_property
     def tells_changes(self) -> bool:
         """Tell whether this is iptables on nftables, by the name of the program behind it."""
         program = self._programs[FAMILIES[0], "restore"]
