@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from integration.build.conftest import Builder
 
 _SECONDS = 15 * SLOWNESS
-SLEEPER = b"FROM busybox\nRUN echo begun; sleep 43219\n"
+SLEEP = f"sleep 4{os.getpid()}"  # another worker's is none of ours
+SLEEPER = f"FROM busybox\nRUN echo begun; {SLEEP}\n".encode()
 
 
 def wait_until(builder: Builder, count: int) -> float:
@@ -32,7 +34,7 @@ def wait_until(builder: Builder, count: int) -> float:
 
 
 def sleepers() -> int:
-    found = subprocess.run(["pgrep", "-fxc", "sleep 43219"], capture_output=True, check=False)
+    found = subprocess.run(["pgrep", "-fxc", SLEEP], capture_output=True, check=False)
     return int(found.stdout)
 
 
@@ -55,7 +57,7 @@ def test_a_client_that_goes_ends_its_build(builder: Builder, client: str) -> Non
         process.stdin.write(SLEEPER)
         process.stdin.close()
         assert process.stdout is not None
-        while b"begun" not in process.stdout.readline():
+        while process.stdout.readline().strip() != b"begun":  # the step's own title has it, too
             assert process.poll() is None
         process.kill()
     assert wait_until(builder, 0) < 2 * SLOWNESS
@@ -99,7 +101,7 @@ def test_an_engine_that_is_killed_leaves_no_step(builder: Builder) -> None:
         process.stdin.write(SLEEPER)
         process.stdin.close()
         assert process.stdout is not None
-        while b"begun" not in process.stdout.readline():
+        while process.stdout.readline().strip() != b"begun":  # the step's own title has it, too
             assert process.poll() is None
         engine.client.close()
         kill(engine)
