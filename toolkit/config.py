@@ -101,8 +101,8 @@ class Instance:
             backend=environ.get("TOOLKIT_BACKEND", "native"),
             storage_driver=environ.get("TOOLKIT_STORAGE_DRIVER", "overlay"),
             data_dir=_absolute(environ.get("TOOLKIT_DATA_ROOT", "")),
-            insecure_registries=_listed(environ.get("TOOLKIT_INSECURE_REGISTRIES", "")),
-            registry_mirrors=_listed(environ.get("TOOLKIT_REGISTRY_MIRRORS", "")),
+            insecure_registries=listed(environ.get("TOOLKIT_INSECURE_REGISTRIES", "")),
+            registry_mirrors=listed(environ.get("TOOLKIT_REGISTRY_MIRRORS", "")),
             registry_certs_dir=_absolute(certs_dir or str(cls.registry_certs_dir)),
             most_unpacked_bytes=_natural(
                 environ.get("TOOLKIT_MAX_UNPACKED", ""), cls.most_unpacked_bytes
@@ -141,7 +141,7 @@ def _absolute(text: str) -> Path:
     return Path(text).absolute() if text else Path()
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
     """Return the parts of a list with commas."""
     return tuple(part for one in text.split(",") if (part := one.strip()))
 

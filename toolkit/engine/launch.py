@@ -92,8 +92,9 @@ def launch_document(record: ContainerRecord, context: LaunchContext) -> Document
     """
     spec, host = record.spec, record.spec.host
     security = SecurityChoice.of(host)
+    kept = capabilities_of(host, context.capability_profile)
     document = defaults.default_document()
-    _fill_process(document["process"], record, security, context.capability_profile)
+    _fill_process(document["process"], record, security, kept)
     document["root"]["readonly"] = host.read_only_rootfs
     document["hostname"] = spec.hostname
     document["domainname"] = spec.domainname
@@ -104,8 +105,8 @@ def launch_document(record: ContainerRecord, context: LaunchContext) -> Document
     ]
     if host.init:
         _put_init_before(document, context.init_program())
-    _fill_linux(document["linux"], record, context, security)
-    document["annotations"] = _annotations(record, context, security)
+    _fill_linux(document["linux"], record, context, security, kept)
+    document["annotations"] = _annotations(record, context, security, kept)
     return document
 
 
@@ -132,7 +133,9 @@ def replaced_env(env: Iterable[str], changes: Iterable[str]) -> list[str]:
 def exec_process(record: ContainerRecord, spec: ExecSpec, capability_profile: str) -> Document:
     """Return the OCI ``process`` of one more program in a running container."""
     process: Document = defaults.default_document()["process"]
-    _fill_process(process, record, SecurityChoice.of(record.spec.host), capability_profile)
+    host = record.spec.host
+    kept = list(CAPABILITIES) if spec.privileged else capabilities_of(host, capability_profile)
+    _fill_process(process, record, SecurityChoice.of(host), kept)
     env = environment(record)
     if spec.has_tty:
         env = replaced_env(env, ["TERM=xterm"])
@@ -141,8 +144,6 @@ def exec_process(record: ContainerRecord, spec: ExecSpec, capability_profile: st
     process["env"] = replaced_env(env, spec.env)
     process["cwd"] = spec.working_dir or record.spec.working_dir or "/"
     _fill_console(process, spec.console_size)
-    if spec.privileged:
-        process["capabilities"] = _capability_sets(CAPABILITIES)
     return process
 
 
@@ -152,9 +153,7 @@ def capabilities_of(host: HostOptions, profile: str) -> list[str]:
         return list(CAPABILITIES)
     dropped = {_capability(name) for name in host.cap_drop}
     added = {_capability(name) for name in host.cap_add}
-    is_docker = profile == "docker"
-    usual = defaults.DOCKER_CAPABILITIES if is_docker else defaults.DEFAULT_CAPABILITIES
-    kept = set() if "CAP_ALL" in dropped else set(usual)
+    kept = set() if "CAP_ALL" in dropped else set(defaults.CAPABILITY_PROFILES[profile])
     if "CAP_ALL" in added:
         kept = set(CAPABILITIES)
     kept = (kept | (added & set(CAPABILITIES))) - dropped
@@ -177,7 +176,7 @@ def planned_rlimits(ulimits: Iterable[Ulimit]) -> tuple[list[Document], list[str
 
 
 def _fill_process(
-    process: Document, record: ContainerRecord, security: SecurityChoice, profile: str
+    process: Document, record: ContainerRecord, security: SecurityChoice, kept: list[str]
 ) -> None:
     spec = record.spec
     process["terminal"] = spec.has_tty
@@ -185,7 +184,7 @@ def _fill_process(
     process["env"] = environment(record)
     process["cwd"] = spec.working_dir or "/"
     _fill_console(process, spec.host.console_size)
-    process["capabilities"] = _capability_sets(capabilities_of(spec.host, profile))
+    process["capabilities"] = _capability_sets(kept)
     process["noNewPrivileges"] = security.no_new_privileges
     process["user"]["additionalGids"] = list(spec.host.group_add)
     rlimits, _ = planned_rlimits(spec.host.ulimits)
@@ -205,7 +204,11 @@ def _fill_console(process: Document, size: tuple[int, int]) -> None:
 
 
 def _fill_linux(
-    linux: Document, record: ContainerRecord, context: LaunchContext, security: SecurityChoice
+    linux: Document,
+    record: ContainerRecord,
+    context: LaunchContext,
+    security: SecurityChoice,
+    kept: list[str],
 ) -> None:
     host = record.spec.host
     linux["namespaces"] = namespaces_of(host, context.pid_of)
@@ -216,7 +219,7 @@ def _fill_linux(
     linux["resources"] = resources(record.spec.limits, context.limits)
     if host.privileged:
         rules = [{"allow": True, "access": "rwm"}]
-    elif "CAP_MKNOD" in capabilities_of(host, context.capability_profile):
+    elif "CAP_MKNOD" in kept:
         rules = [*rules, *defaults.node_making_rules()]
     devices = [_device(device) for device in host.devices]
     linux["devices"] = devices
@@ -230,7 +233,7 @@ def _fill_linux(
 
 
 def _annotations(
-    record: ContainerRecord, context: LaunchContext, security: SecurityChoice
+    record: ContainerRecord, context: LaunchContext, security: SecurityChoice, kept: list[str]
 ) -> dict[str, str]:
     spec, files = record.spec, context.files
     has_home = any(entry.startswith("HOME=") for entry in spec.env)
@@ -257,8 +260,8 @@ def _annotations(
         found["toolkit.lxc.conf"] = _encoder.encode(spec.host.lxc_conf).decode()
         found["toolkit.lxc.unsafe"] = os.environ.get("TOOLKIT_LXC_UNSAFE", "")
     if security.has_filter:
-        kept = frozenset(capabilities_of(spec.host, context.capability_profile))
-        found["toolkit.seccomp.program"] = context.seccomp_program(kept, security.profile)
+        program = context.seccomp_program(frozenset(kept), security.profile)
+        found["toolkit.seccomp.program"] = program
     return found
 
 

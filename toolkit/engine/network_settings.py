@@ -8,6 +8,7 @@ from functools import partial
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 from typing import TYPE_CHECKING, Final
 
+from toolkit.config import listed
 from toolkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ def _check_bridge_address(text: str) -> None:
 
 
 def _resolvers(text: str) -> tuple[str, ...]:
-    named = tuple(part for one in text.split(",") if (part := one.strip()))
-    return tuple(_checked({"TOOLKIT_DNS": each}, "TOOLKIT_DNS", ip_address) for each in named)
+    return tuple(
+        _checked({"TOOLKIT_DNS": each}, "TOOLKIT_DNS", ip_address) for each in listed(text)
+    )
 
 
 def _mtu(text: str) -> int:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from toolkit.errors import FirewallError
 from toolkit.network.nft_sets import key_of
+from toolkit.network.rtnetlink import packed_mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -310,7 +311,7 @@ def _elements(link: str, mac: str, addresses: Iterable[IPv4Address | IPv6Address
     """Return what a link is that has no IPv6: the same as `NftGuard._admission` says in JSON."""
     return [
         ("ports", key_of(link)),
-        ("macs", key_of(link, bytes.fromhex(mac.replace(":", "")))),
+        ("macs", key_of(link, packed_mac(mac))),
         *(("sources", key_of(link, address.packed)) for address in addresses),
     ]
 
@@ -337,6 +338,6 @@ def _next_is_icmpv6() -> Command:
 
 def link_local_of(mac: str) -> IPv6Address:
     """Return the IPv6 address that a link with this MAC makes up (RFC 4291, appendix A)."""
-    octets = bytearray(bytes.fromhex(mac.replace(":", "")))
+    octets = bytearray(packed_mac(mac))
     octets[0] ^= 2
     return IPv6Address(b"\xfe\x80" + bytes(6) + bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:]))
