@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,5 +88,49 @@ def test_forwarding_can_be_left_alone_and_resolvers_be_set_for_all(worker_id: st
             world.host.run("sysctl", "-qw", f"net.ipv4.conf.{mode}.forwarding=0")
         container = world.run("sleep", "60")
         assert world.host.run("sysctl", "-n", "net.ipv4.ip_forward").strip() == "0"
-        resolv_conf = Path(f"/proc/{world.pid(container)}/root/etc/resolv.conf").read_text()
-        assert resolv_conf.startswith("nameserver 10.99.0.2\n")
+        assert resolv_conf(world, container).startswith("nameserver 10.99.0.2\n")
+
+
+def test_search_domains_can_be_set_for_all(worker_id: str) -> None:
+    """--dns-search: the containers' own programs try it; who names one, or none, has that."""
+    flags = ("--dns-search", "prod.test", "--dns-search", "test")
+    with opened_world(f"e{worker_id[-3:]}", *flags) as world:
+        cache = make_cache(world)
+        looked_up = look_up_cache(world, DnsOptions=["ndots:1"])
+        assert "Name:\tcache.prod.test\n" in looked_up
+        assert f"Address: {world.address(cache)}\n" in looked_up
+        plain = world.run("sleep", "60")
+        assert "\nsearch prod.test test\n" in resolv_conf(world, plain)
+        own = world.run("sleep", "60", DnsSearch=["own.test"])
+        assert "\nsearch own.test\n" in resolv_conf(world, own)
+        assert "search" not in resolv_conf(world, world.run("sleep", "60", DnsSearch=["."]))
+
+
+def test_resolver_options_can_be_set_for_all(worker_id: str) -> None:
+    """--dns-opt: a name without a dot is looked for in the search domain before all others."""
+    environ = {"TOOLKIT_DNS_OPT": "ndots:1,timeout:2"}
+    with opened_world(f"o{worker_id[-3:]}", **environ) as world:
+        make_cache(world)
+        assert "Name:\tcache.prod.test\n" in look_up_cache(world, DnsSearch=["prod.test"])
+        plain = world.run("sleep", "60")
+        assert resolv_conf(world, plain).endswith("\noptions ndots:1 timeout:2\n")
+        own = world.run("sleep", "60", DnsOptions=["rotate"])
+        assert resolv_conf(world, own).endswith("\noptions rotate\n")
+
+
+def make_cache(world: World) -> str:
+    """Run a container that is found as cache.prod.test on a network of its own."""
+    world.engine.client.networks.create({"Name": "lan"})
+    endpoints = {"lan": {"Aliases": ["cache.prod.test"]}}
+    return world.run("sleep", "60", NetworkMode="lan", endpoints=endpoints)
+
+
+def look_up_cache(world: World, **host: Any) -> str:
+    """Return what a program in a container on that network is told of ``cache``."""
+    container = world.run("nslookup", "cache", NetworkMode="lan", **host)
+    chunks = world.engine.client.containers.logs(container, framed=True, follow=True)
+    return b"".join(chunk.payload for chunk in chunks).decode()
+
+
+def resolv_conf(world: World, container: str) -> str:
+    return Path(f"/proc/{world.pid(container)}/root/etc/resolv.conf").read_text()

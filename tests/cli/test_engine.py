@@ -62,7 +62,8 @@ def test_flags_of_networks_overrule_the_environment(
         monkeypatch.setenv(f"TOOLKIT_{name}", value)
     networks = ("--bip", "10.9.0.1/16", "--fixed-cidr", "10.9.8.0/24", "--ip", "127.0.0.1")
     others = ("--icc=false", "--iptables=true", "--mtu=1400", "--dns=1.1.1.1", "--dns", "::1")
-    assert toolkit("engine", *networks, *others).exit_code == 0
+    names = ("--dns-search=lan.test", "--dns-search", "test", "--dns-opt", "ndots:2")
+    assert toolkit("engine", *networks, *others, *names).exit_code == 0
     found = {name.removeprefix("TOOLKIT_"): seen[name] for name in seen if "TOOLKIT_" in name}
     assert (
         found.items()
@@ -75,6 +76,8 @@ def test_flags_of_networks_overrule_the_environment(
             "IP_FORWARD": "false",
             "MTU": "1400",
             "DNS": "1.1.1.1,::1",
+            "DNS_SEARCH": "lan.test,test",
+            "DNS_OPT": "ndots:2",
         }.items()
     )
     assert "USERLAND_PROXY" not in found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from toolkit.engine.model import (
     ImageId,
     NetworkId,
 )
+from toolkit.network.resolv_conf import ResolvConf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,11 +89,29 @@ def test_what_is_asked_replaces_the_hosts_line_of_its_kind() -> None:
 
 def test_the_engines_resolvers_are_for_those_who_name_none() -> None:
     """Rule 10.22; on the host's network, too."""
-    own = resolv_conf_text(record(dns=("8.8.8.8",)), ("10.0.0.9",))
+    defaults = ResolvConf(nameservers=(IPv4Address("10.0.0.9"),))
+    own = resolv_conf_text(record(dns=("8.8.8.8",)), defaults)
     assert own.startswith("nameserver 8.8.8.8\nsearch")
     for mode in ("bridge", "host"):
-        text = resolv_conf_text(record(network_mode=mode), ("10.0.0.9",))
+        text = resolv_conf_text(record(network_mode=mode), defaults)
         assert text.startswith("nameserver 10.0.0.9\nsearch")
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host"])
+def test_the_engines_search_domains_and_options_are_for_those_who_name_none(mode: str) -> None:
+    """As dockerd's --dns-search and --dns-opt; each kind by itself, ``.`` asks for none."""
+    defaults = ResolvConf(search=("lan.test", "test"), options=("ndots:2", "rotate"))
+    first = "nameserver 10.0.0.1\n"
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({}, "search lan.test test\noptions ndots:2 rotate\n"),
+        ({"dns_search": ("own.test",)}, "search own.test\noptions ndots:2 rotate\n"),
+        ({"dns_search": (".",)}, "options ndots:2 rotate\n"),
+        ({"dns_options": ("use-vc",)}, "search lan.test test\noptions use-vc\n"),
+    ]
+    for own, rest in asked:
+        text = resolv_conf_text(record(network_mode=mode, **own), defaults)
+        assert text == first + rest
+    assert "search" not in resolv_conf_text(record(), ResolvConf(search=(".",)))
 
 
 def test_a_host_without_a_resolver_gives_public_ones(host_etc: Path) -> None:

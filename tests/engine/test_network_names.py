@@ -202,6 +202,25 @@ def test_the_engines_resolvers_are_asked_for_those_who_name_none(world: World) -
     play(world, scenario)
 
 
+def test_the_engines_search_domains_and_options_stand_beside_127_0_0_11(world: World) -> None:
+    """--dns-search and --dns-opt of the engine, also for one that is connected later."""
+    world.network_settings = NetworkSettings(dns_search=("lan.test",), dns_options=("rotate",))
+    rest = "search lan.test\noptions rotate ndots:0\n"
+
+    async def scenario(engine: Engine) -> None:
+        web = await started(engine, "web", host=LAN)
+        assert resolv_conf(engine, web) == f"nameserver 127.0.0.11\n{rest}"
+        plain = await started(engine, "plain", host=HostOptions(network_mode="bridge"))
+        assert resolv_conf(engine, plain).endswith("search lan.test\noptions rotate\n")
+        await engine.networks.connect("lan", "plain")
+        assert resolv_conf(engine, plain) == f"nameserver 127.0.0.11\n{rest}"
+        own = HostOptions(network_mode="lan", dns_search=("own.test",), dns_options=("ndots:1",))
+        other = await started(engine, "other", host=own)
+        assert resolv_conf(engine, other).endswith("search own.test\noptions ndots:1\n")
+
+    play(world, scenario)
+
+
 def test_a_link_is_a_private_name(world: World) -> None:
     """``--link`` on a user network: an alias for that container alone; the other may come later."""
 

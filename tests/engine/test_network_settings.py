@@ -28,6 +28,8 @@ def test_what_is_set_is_taken() -> None:
             "TOOLKIT_USERLAND_PROXY": "False",
             "TOOLKIT_MTU": "1400",
             "TOOLKIT_DNS": "10.0.0.2, 2001:db8::1",
+            "TOOLKIT_DNS_SEARCH": "lan.test,_tcp.test.",
+            "TOOLKIT_DNS_OPT": "ndots:2, rotate",
         }
     )
     assert settings == NetworkSettings(
@@ -40,6 +42,12 @@ def test_what_is_set_is_taken() -> None:
         has_proxies=False,
         mtu=1400,
         dns=("10.0.0.2", "2001:db8::1"),
+        dns_search=("lan.test", "_tcp.test."),
+        dns_options=("ndots:2", "rotate"),
+    )
+    assert settings.resolv_conf.text == (
+        "nameserver 10.0.0.2\nnameserver 2001:db8::1\n"
+        "search lan.test _tcp.test.\noptions ndots:2 rotate\n"
     )
 
 
@@ -66,6 +74,10 @@ def test_a_part_without_a_bridge_address_is_the_whole_subnet() -> None:
         ("MTU", "1" * 5000, "from 1280 to 65535"),
         ("MTU", "-1", "from 1280 to 65535"),
         ("DNS", "10.0.0.2,resolver", "--dns (or TOOLKIT_DNS) 'resolver'"),
+        ("DNS_SEARCH", "lan.test,a b", "--dns-search (or TOOLKIT_DNS_SEARCH) 'a b': use a domain"),
+        ("DNS_SEARCH", "lan.test\nnameserver 6.6.6.6", "as in lan.example, or . alone for none"),
+        ("DNS_OPT", "ndots:2,-x", "--dns-opt (or TOOLKIT_DNS_OPT) '-x': use an option of resolv"),
+        ("DNS_OPT", "rotate\nnameserver 6.6.6.6", "as in ndots:2 or rotate"),
         ("ICC", "perhaps", "use true or false"),
         ("IP_FORWARD", "2", "--ip-forward (or TOOLKIT_IP_FORWARD) '2': use true or false"),
     ],

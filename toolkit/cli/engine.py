@@ -35,6 +35,8 @@ _VARIABLES: Final = {
     "ip": "TOOLKIT_IP",
     "mtu": "TOOLKIT_MTU",
     "dns": "TOOLKIT_DNS",
+    "dns_search": "TOOLKIT_DNS_SEARCH",
+    "dns_opt": "TOOLKIT_DNS_OPT",
     "icc": "TOOLKIT_ICC",
     "iptables": "TOOLKIT_IPTABLES",
     "ip_forward": "TOOLKIT_IP_FORWARD",
@@ -68,6 +70,8 @@ def _overruling(name: str, *, help: str) -> Callable[[Callable[..., Any]], Calla
 @click.option("--ip", default="", help="Where ports are published that name no address.")
 @click.option("--mtu", default="", help="Bytes of a packet of bridges and containers' links.")
 @repeated("--dns", help="Resolver of containers that name none.")
+@repeated("--dns-search", help="Search domain of containers that name none.")
+@repeated("--dns-opt", help="Resolver option of containers that name none.")
 @_overruling("--icc", help="Containers of the default bridge may speak to each other.")
 @_overruling("--iptables", help="Use iptables where there is one; false: nftables alone.")
 @_overruling("--ip-forward", help="Switch the kernel's forwarding on.")

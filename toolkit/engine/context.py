@@ -92,8 +92,8 @@ class EngineContext:
 
     def files(self, container_id: ContainerId) -> ContainerFiles:
         """Return where a container's files are."""
-        dns = self.parts.network_settings.dns
-        return ContainerFiles.of(self.instance, container_id, dns=dns)
+        defaults = self.parts.network_settings.resolv_conf
+        return ContainerFiles.of(self.instance, container_id, defaults=defaults)
 
     def cgroup_path(self, container_id: ContainerId) -> str:
         """Return a container's control group, below each hierarchy's root."""

@@ -22,7 +22,7 @@ from toolkit.network.hosts_file import (
     remove_entries,
     render_hosts,
 )
-from toolkit.network.resolv_conf import for_container, host_resolv_conf
+from toolkit.network.resolv_conf import ResolvConf, for_container, host_resolv_conf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _HOST_ETC: Final = Path("/etc")
 _LOOPBACK: Final = IPv4Address("127.0.0.1")
 _LARGEST_BYTES: Final = 256 * 1024
+_NOTHING_SET: Final = ResolvConf()
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,31 @@ class ContainerFiles:
     Attributes:
         dir: Durable, ``<data>/containers/<id>``.
         bundle_dir: Volatile, ``<run>/containers/<id>``.
-        dns: Resolvers of a container that names none (rule 10.22).
+        defaults: Resolvers, search domains and options of one that names none (rule 10.22).
     """
 
     dir: Path
     bundle_dir: Path
-    dns: tuple[str, ...] = ()
+    defaults: ResolvConf = _NOTHING_SET
 
     @classmethod
     def of(
-        cls, instance: Instance, container_id: ContainerId, *, dns: tuple[str, ...] = ()
+        cls,
+        instance: Instance,
+        container_id: ContainerId,
+        *,
+        defaults: ResolvConf = _NOTHING_SET,
     ) -> ContainerFiles:
         """Return the places of a container, whether they exist or not."""
         places = instance.containers_dir / container_id, instance.bundles_dir / container_id
-        return cls(*places, dns=dns)
+        return cls(*places, defaults=defaults)
 
     def of_peer(self, container_id: str) -> ContainerFiles:
         """Return the places of another container of the instance."""
         return ContainerFiles(
             self.dir.with_name(container_id),
             self.bundle_dir.with_name(container_id),
-            dns=self.dns,
+            defaults=self.defaults,
         )
 
     @property
@@ -99,7 +104,7 @@ class ContainerFiles:
         """
         _write(self.hostname, f"{record.spec.hostname}\n")
         _write(self.hosts, add_entries(hosts_text(record), linked))
-        _write(self.resolv_conf, resolv_conf_text(record, self.dns))
+        _write(self.resolv_conf, resolv_conf_text(record, self.defaults))
 
     def renew_etc(self, before: ContainerRecord, record: ContainerRecord) -> None:
         """Change the files of a running container whose networks have changed.
@@ -113,7 +118,7 @@ class ContainerFiles:
         hosts = EtcFile(self.hosts)
         hosts.write(add_entries(remove_entries(hosts.read(), set(old) - set(new)), new))
         resolv_conf = EtcFile(self.resolv_conf)
-        old_text, new_text = (resolv_conf_text(each, self.dns) for each in (before, record))
+        old_text, new_text = (resolv_conf_text(each, self.defaults) for each in (before, record))
         if old_text != new_text and resolv_conf.read() == old_text:
             resolv_conf.write(new_text)
 
@@ -150,22 +155,24 @@ def _gateway(record: ContainerRecord) -> IPv4Address | None:
     return IPv4Address(found) if found else None
 
 
-def resolv_conf_text(record: ContainerRecord, dns: tuple[str, ...] = ()) -> str:
-    """Return a container's resolv.conf: what it asked for, the host's for the rest.
+def resolv_conf_text(record: ContainerRecord, defaults: ResolvConf = _NOTHING_SET) -> str:
+    """Return a container's resolv.conf: what it asked for, the engine's, the host's for the rest.
 
     Args:
         record: The container's.
-        dns: The engine's resolvers, for one that names none.
+        defaults: The engine's resolvers, search domains and options, for one that names none.
     """
     host = record.spec.host
-    nameservers = host.dns or dns
-    if host.network_mode == "host" and not (nameservers or host.dns_search or host.dns_options):
+    nameservers = tuple(ip_address(text) for text in host.dns) or defaults.nameservers
+    search = host.dns_search or defaults.search
+    options = host.dns_options or defaults.options
+    if host.network_mode == "host" and not (nameservers or search or options):
         return _read(_HOST_ETC / "resolv.conf")
     return for_container(
         host_resolv_conf(_HOST_ETC / "resolv.conf"),
-        nameservers=tuple(ip_address(text) for text in nameservers),
-        search=host.dns_search,
-        options=host.dns_options,
+        nameservers=nameservers,
+        search=search,
+        options=options,
         embedded=any(name != BRIDGE for name in record.endpoints),
     ).text
 

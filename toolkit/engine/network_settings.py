@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 from typing import TYPE_CHECKING, Final
 
 from toolkit.config import listed
 from toolkit.errors import InvalidRequestError
+from toolkit.network.resolv_conf import ResolvConf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +35,8 @@ class NetworkSettings:
         has_proxies: Userland proxies serve 127.0.0.1 and containers (``--userland-proxy``).
         mtu: Of bridges and containers' links, bytes.
         dns: Resolvers of containers that name none (``--dns``).
+        dns_search: Search domains of those that name none (``--dns-search``); ``.``: none at all.
+        dns_options: Resolver options of those that name none (``--dns-opt``).
     """
 
     bridge_address: str = ""
@@ -45,6 +48,8 @@ class NetworkSettings:
     has_proxies: bool = True
     mtu: int = 1500
     dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> NetworkSettings:
@@ -63,8 +68,16 @@ class NetworkSettings:
             may_forward=_flag(environ, "TOOLKIT_IP_FORWARD"),
             has_proxies=_flag(environ, "TOOLKIT_USERLAND_PROXY"),
             mtu=_mtu(environ.get("TOOLKIT_MTU", "")) or cls.mtu,
-            dns=_resolvers(environ.get("TOOLKIT_DNS", "")),
+            dns=_each_checked(environ, "TOOLKIT_DNS", ip_address),
+            dns_search=_each_checked(environ, "TOOLKIT_DNS_SEARCH", _check_search_domain),
+            dns_options=_each_checked(environ, "TOOLKIT_DNS_OPT", _check_resolver_option),
         )
+
+    @cached_property
+    def resolv_conf(self) -> ResolvConf:
+        """What is for containers that name no resolvers, search domains or options."""
+        nameservers = tuple(ip_address(text) for text in self.dns)
+        return ResolvConf(nameservers, self.dns_search, self.dns_options)
 
 
 _REMEDIES: Final = {
@@ -72,6 +85,8 @@ _REMEDIES: Final = {
     "TOOLKIT_FIXED_CIDR": "use an IPv4 network, as in 172.20.128.0/17",
     "TOOLKIT_IP": "use an address of this machine, or 0.0.0.0 for all",
     "TOOLKIT_DNS": "use the address of a resolver, as in 10.0.0.2",
+    "TOOLKIT_DNS_SEARCH": "use a domain, as in lan.example, or . alone for none",
+    "TOOLKIT_DNS_OPT": "use an option of resolv.conf, as in ndots:2 or rotate",
 }
 
 
@@ -86,7 +101,7 @@ def _checked(environ: Mapping[str, str], name: str, check: Callable[[str], objec
     if value:
         try:
             check(value)
-        except ValueError:
+        except (ValueError, InvalidRequestError):
             raise _refused(name, value, _REMEDIES[name]) from None
     return value
 
@@ -117,10 +132,19 @@ def _check_bridge_address(text: str) -> None:
         raise ValueError(text)
 
 
-def _resolvers(text: str) -> tuple[str, ...]:
-    return tuple(
-        _checked({"TOOLKIT_DNS": each}, "TOOLKIT_DNS", ip_address) for each in listed(text)
-    )
+def _each_checked(
+    environ: Mapping[str, str], name: str, check: Callable[[str], object]
+) -> tuple[str, ...]:
+    """Return the parts of a list with commas, each of which *check* takes."""
+    return tuple(_checked({name: each}, name, check) for each in listed(environ.get(name, "")))
+
+
+def _check_search_domain(text: str) -> None:
+    ResolvConf(search=(text,))
+
+
+def _check_resolver_option(text: str) -> None:
+    ResolvConf(options=(text,))
 
 
 def _mtu(text: str) -> int:
