@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from functools import partial
+from ipaddress import IPv6Network, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from integration.network.conftest import comes_true
 from integration.networked.conftest import ECHO, HOST, ask_here, opened_world
+from toolkit.network.unique_local import pool_of_instance
 
 if TYPE_CHECKING:
     from integration.networked.conftest import World
@@ -134,3 +138,66 @@ def look_up_cache(world: World, **host: Any) -> str:
 
 def resolv_conf(world: World, container: str) -> str:
     return Path(f"/proc/{world.pid(container)}/root/etc/resolv.conf").read_text()
+
+
+def test_the_default_bridge_has_ipv6_where_it_is_set(worker_id: str) -> None:
+    """--ipv6: of the instance's own subnet, by flag and by variable; gone with the flag."""
+    with opened_world(f"i{worker_id[-3:]}", "--ipv6") as world:
+        subnet = next(pool_of_instance(world.instance.name).subnets(new_prefix=64))
+        server, client = check_ipv6(world, subnet)
+        world.kill_engine()
+        world.start_engine("--ipv6")
+        address = world.settings(server)["GlobalIPv6Address"]
+        assert world.do_inside(client, partial(ask_here, address, 80)) == ANSWER
+        begin_anew(world)
+        plain = world.run("sleep", "60")
+        assert world.settings(plain)["GlobalIPv6Address"] == ""
+        assert world.do_inside(plain, partial(ask_here, world.address(server), 80)) == ANSWER
+        bridge = f"{world.instance.name}0"
+        assert world.host.run("ip", "-6", "address", "show", "dev", bridge) == ""
+        assert str(subnet) not in world.host.rules()
+        world.clean()
+        begin_anew(world, TOOLKIT_IPV6="true")
+        check_ipv6(world, subnet)
+
+
+def test_the_default_bridge_s_ipv6_subnet_can_be_set(worker_id: str) -> None:
+    """--fixed-cidr-v6: its first address is the bridge's; the rules are as those of IPv4."""
+    environ = {"TOOLKIT_FIXED_CIDR_V6": "fd00:9::/64", "TOOLKIT_ICC": "false"}
+    flags = ("--ipv6", "--fixed-cidr-v6", "fd00:5::/64")
+    with opened_world(f"v{worker_id[-3:]}", *flags, "--icc=true", **environ) as world:
+        check_ipv6(world, IPv6Network("fd00:5::/64"))
+        world.clean()
+        begin_anew(world, "--ipv6", **environ)
+        server, client = world.run(*ECHO), world.run("sleep", "60")
+        address = world.settings(server)["GlobalIPv6Address"]
+        assert ip_address(address) in IPv6Network("fd00:9::/64")
+        assert comes_true(lambda: world.host.ask(address, 80) == ANSWER)
+        assert world.do_inside(client, partial(ask_here, address, 80)) == b""
+        bridge = f"{world.instance.name}0"
+        assert "fd00:5:" not in world.host.run("ip", "-6", "address", "show", "dev", bridge)
+
+
+def begin_anew(world: World, *flags: str, **environ: str) -> None:
+    world.stop_engine()
+    world.start_engine(*flags, **environ)
+
+
+def check_ipv6(world: World, subnet: IPv6Network) -> tuple[str, str]:
+    """Return two containers whose addresses and routes are right, and that reach each other."""
+    server = world.run(*ECHO, ports={"80/tcp": "8080"})
+    client = world.run("sleep", "60")
+    settings = world.settings(server)
+    address, gateway = settings["GlobalIPv6Address"], settings["IPv6Gateway"]
+    assert ip_address(address) in subnet
+    assert gateway == str(subnet.network_address + 1)
+    assert settings["GlobalIPv6PrefixLen"] == subnet.prefixlen
+    with closing(world.inside(client)) as seen:
+        routes = seen.get_default_routes(family=socket.AF_INET6)
+        assert [route.get_attr("RTA_GATEWAY") for route in routes] == [gateway]
+    assert comes_true(lambda: world.do_inside(client, partial(ask_here, address, 80)) == ANSWER)
+    assert comes_true(lambda: world.do_inside(client, partial(ask_here, gateway, 8080)) == ANSWER)
+    shown = world.engine.client.networks.inspect("bridge")
+    assert shown["EnableIPv6"]
+    assert [pool["Subnet"] for pool in shown["IPAM"]["Config"]][1:] == [str(subnet)]
+    return server, client

@@ -63,13 +63,16 @@ def test_flags_of_networks_overrule_the_environment(
     networks = ("--bip", "10.9.0.1/16", "--fixed-cidr", "10.9.8.0/24", "--ip", "127.0.0.1")
     others = ("--icc=false", "--iptables=true", "--mtu=1400", "--dns=1.1.1.1", "--dns", "::1")
     names = ("--dns-search=lan.test", "--dns-search", "test", "--dns-opt", "ndots:2")
-    assert toolkit("engine", *networks, *others, *names).exit_code == 0
+    six = ("--ipv6", "--fixed-cidr-v6=fd00:5::/64")
+    assert toolkit("engine", *networks, *others, *names, *six).exit_code == 0
     found = {name.removeprefix("TOOLKIT_"): seen[name] for name in seen if "TOOLKIT_" in name}
     assert (
         found.items()
         >= {
             "BIP": "10.9.0.1/16",
             "FIXED_CIDR": "10.9.8.0/24",
+            "IPV6": "true",
+            "FIXED_CIDR_V6": "fd00:5::/64",
             "IP": "127.0.0.1",
             "ICC": "false",
             "IPTABLES": "true",
@@ -81,6 +84,8 @@ def test_flags_of_networks_overrule_the_environment(
         }.items()
     )
     assert "USERLAND_PROXY" not in found
+    assert toolkit("engine", "--ipv6=false").exit_code == 0
+    assert seen["TOOLKIT_IPV6"] == "false"
 
 
 @pytest.mark.parametrize(("name", "backend"), [("BAD", ""), ("", "xen")])

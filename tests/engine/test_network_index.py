@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from toolkit.engine.model import NetworkId, NetworkRecord, NetworkSpec
+from toolkit.engine.model import NetworkId, NetworkRecord, NetworkSpec, PoolSpec
 from toolkit.engine.network_index import NetworkIndex, predefined_id
 from toolkit.errors import ConflictError, NetworkExistsError, NetworkNotFoundError
 
@@ -42,6 +43,22 @@ def test_a_network_is_found_by_name_id_and_prefix(index: NetworkIndex) -> None:
 def test_a_name_wins_over_a_prefix(index: NetworkIndex) -> None:
     index.put(network("1a", "ff" + "0" * 62))
     assert index.find("1a").name == "1a"
+
+
+def test_the_default_bridge_has_ipv6_as_it_is_set_now() -> None:
+    """Whatever it had before; another network is as it was made."""
+    pools = (PoolSpec(subnet="172.17.0.0/16"), PoolSpec(subnet="fd00:5::/64"))
+    before = NetworkIndex("test", bridge_has_ipv6=True)
+    had = before.find("bridge")
+    assert had.spec.ipv6
+    before.put(replace(had, subnets=pools))
+    assert before.find("bridge").subnets == pools
+    now = NetworkIndex("test")
+    now.put(before.find("bridge"))
+    assert not now.find("bridge").spec.ipv6
+    assert now.find("bridge").subnets == pools[:1]
+    now.put(replace(network("six", "6" * 64), spec=NetworkSpec(name="six", ipv6=True)))
+    assert now.find("six").spec.ipv6
 
 
 @pytest.mark.parametrize("reference", ["three", "", "zz"])

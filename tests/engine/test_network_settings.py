@@ -21,6 +21,8 @@ def test_what_is_set_is_taken() -> None:
         {
             "TOOLKIT_BIP": "172.20.5.1/24",
             "TOOLKIT_FIXED_CIDR": "172.20.5.128/25",
+            "TOOLKIT_IPV6": "true",
+            "TOOLKIT_FIXED_CIDR_V6": "fd00:5::9/64",
             "TOOLKIT_IP": "::1",
             "TOOLKIT_ICC": "false",
             "TOOLKIT_IPTABLES": "0",
@@ -35,6 +37,8 @@ def test_what_is_set_is_taken() -> None:
     assert settings == NetworkSettings(
         bridge_address="172.20.5.1/24",
         fixed_cidr="172.20.5.128/25",
+        ipv6=True,
+        fixed_cidr_v6="fd00:5::/64",
         publish_address="::1",
         icc=False,
         with_iptables=False,
@@ -57,6 +61,19 @@ def test_a_part_without_a_bridge_address_is_the_whole_subnet() -> None:
     assert (settings.bridge_address, settings.fixed_cidr) == ("10.9.8.1/24", "10.9.8.0/24")
 
 
+def test_an_ipv6_subnet_without_ipv6_does_nothing_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As dockerd; so that --ipv6=false overrules an environment."""
+    environ = {"TOOLKIT_FIXED_CIDR_V6": "fd00:5::/64"}
+    assert read(environ) == NetworkSettings()
+    assert "fd00:5::/64 does nothing without --ipv6" in caplog.text
+    caplog.clear()
+    assert read({**environ, "TOOLKIT_IPV6": "1"}).ipv6
+    assert read({"TOOLKIT_IPV6": "1"}) == NetworkSettings(ipv6=True)
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
@@ -68,6 +85,15 @@ def test_a_part_without_a_bridge_address_is_the_whole_subnet() -> None:
         ("BIP", "fd00::1/64", "as in 172.20.0.1/16"),
         ("FIXED_CIDR", "10.0.0.0/33", "--fixed-cidr (or TOOLKIT_FIXED_CIDR)"),
         ("FIXED_CIDR", "10.0.0.0/31", "use a larger network"),
+        ("FIXED_CIDR_V6", "10.0.0.0/8", "--fixed-cidr-v6 (or TOOLKIT_FIXED_CIDR_V6) '10.0.0.0/8'"),
+        ("FIXED_CIDR_V6", "fd00:5::", "use an IPv6 network of at most 126 bits, as in fd00:1::/64"),
+        ("FIXED_CIDR_V6", "fd00:5::/127", "of at most 126 bits"),
+        ("FIXED_CIDR_V6", "fd00:5::%eth0/64", "use an IPv6 network"),
+        ("FIXED_CIDR_V6", "fe80::/64", "use an IPv6 network"),
+        ("FIXED_CIDR_V6", "ff05::/64", "use an IPv6 network"),
+        ("FIXED_CIDR_V6", "::/0", "use an IPv6 network"),
+        ("FIXED_CIDR_V6", "::ffff:10.0.0.0/104", "use an IPv6 network"),
+        ("IPV6", "perhaps", "--ipv6 (or TOOLKIT_IPV6) 'perhaps': use true or false"),
         ("IP", "localhost", "use an address of this machine"),
         ("MTU", "1279", "from 1280 to 65535"),
         ("MTU", "65536", "from 1280 to 65535"),

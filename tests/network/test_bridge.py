@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OWNER = LinkOwner("tkt", "n" * 64)
 GATEWAY = IPv4Interface("172.17.42.1/16")
+SIX = IPv6Interface("fd00:5::1/64")
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,45 @@ def test_a_network_without_ipv6_has_none_at_all(bridge: Bridge, sysctls: dict[st
     """S-84: an unexpected link-local address is a way around the rules."""
     bridge.ensure()
     assert sysctls == {"ipv6/conf/tkt0/disable_ipv6": "1", "ipv6/conf/tkt0/accept_ra": "0"}
+
+
+def test_a_bridge_that_is_to_have_ipv6_is_let_have_it(
+    bridge: Bridge, stack: FakeNetworkStack, sysctls: dict[str, str]
+) -> None:
+    """An engine before had it without; later uses do not touch the parameter."""
+    bridge.ensure()
+    bridge.spec = replace(bridge.spec, interface6=SIX)
+    bridge.remove_other_ipv6()
+    assert stack.addresses(bridge.ensure()) == [GATEWAY, SIX]
+    assert sysctls.pop("ipv6/conf/tkt0/disable_ipv6") == "0"
+    bridge.ensure()
+    assert "ipv6/conf/tkt0/disable_ipv6" not in sysctls
+
+
+def test_other_ipv6_of_an_engine_before_is_taken_away(
+    bridge: Bridge, stack: FakeNetworkStack, sysctls: dict[str, str]
+) -> None:
+    """S-84; the link's own link-local address stays where there is IPv6."""
+    bridge.remove_other_ipv6()  # nothing is there yet
+    bridge.spec = replace(bridge.spec, interface6=SIX)
+    index = bridge.ensure()
+    own = IPv6Interface("fe80::1/64")
+    for address in (IPv6Interface("fd00:9::1/64"), own):
+        stack.add_address(index, address)
+    bridge.remove_other_ipv6()
+    assert stack.addresses(index) == [GATEWAY, SIX, own]
+    bridge.spec = replace(bridge.spec, interface6=None)
+    bridge.remove_other_ipv6()
+    assert sysctls["ipv6/conf/tkt0/disable_ipv6"] == "1"
+
+
+def test_the_ipv6_of_a_bridge_that_a_person_made_stays(
+    bridge: Bridge, stack: FakeNetworkStack, sysctls: dict[str, str]
+) -> None:
+    stack.create_bridge("tkt0", mac="", mtu=1500)
+    stack.add_address(2, SIX)
+    bridge.remove_other_ipv6()
+    assert (stack.addresses(2), sysctls) == ([SIX], {})
 
 
 @pytest.mark.parametrize("harm", ["deleted", "renamed", "down", "no address", "mtu", "no alias"])

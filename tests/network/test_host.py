@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from ipaddress import IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,3 +111,20 @@ def test_a_network_that_asks_for_ipv6_alone_gets_the_first_free_subnet(
     assert made is not None
     assert (made.network, made.ip) == (third, third.network_address + 1)
     assert networks.make(BridgePlan(network_id="4" * 64)).interface6 is None
+
+
+def test_the_default_bridge_gets_another_ipv6_subnet_where_a_network_has_its_own(
+    networks: HostNetworks,
+) -> None:
+    """It had none for a while; a network of a person's keeps what was asked for."""
+    taken = IPv6Network("fd00:5::/64")
+    plan = BridgePlan(
+        network_id="6" * 64,
+        interface6=IPv6Interface("fd00:5::1/64"),
+        wants_ipv6=True,
+        avoided6=(taken,),
+    )
+    assert networks.make(plan).interface6 == plan.interface6
+    made = networks.make(replace(plan, is_default=True)).interface6
+    assert made is not None
+    assert made.network.subnet_of(pool_of_instance("test"))

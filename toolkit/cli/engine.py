@@ -32,6 +32,8 @@ _VARIABLES: Final = {
     "max_unpacked": "TOOLKIT_MAX_UNPACKED",
     "bip": "TOOLKIT_BIP",
     "fixed_cidr": "TOOLKIT_FIXED_CIDR",
+    "ipv6": "TOOLKIT_IPV6",
+    "fixed_cidr_v6": "TOOLKIT_FIXED_CIDR_V6",
     "ip": "TOOLKIT_IP",
     "mtu": "TOOLKIT_MTU",
     "dns": "TOOLKIT_DNS",
@@ -67,6 +69,8 @@ def _overruling(name: str, *, help: str) -> Callable[[Callable[..., Any]], Calla
 @click.option("--max-unpacked", default="", help="Most bytes of one layer, as in 20g.")
 @click.option("--bip", default="", help="The default bridge's address with its prefix length.")
 @click.option("--fixed-cidr", default="", help="Network that its containers' addresses are of.")
+@_overruling("--ipv6", help="The default bridge has IPv6, too.")
+@click.option("--fixed-cidr-v6", default="", help="Its IPv6 network; else one of our own.")
 @click.option("--ip", default="", help="Where ports are published that name no address.")
 @click.option("--mtu", default="", help="Bytes of a packet of bridges and containers' links.")
 @repeated("--dns", help="Resolver of containers that name none.")

@@ -27,6 +27,7 @@ from toolkit.engine.limits import HostLimits
 from toolkit.engine.lock import InstanceLock
 from toolkit.engine.network_index import NetworkIndex
 from toolkit.engine.network_recovery import recover_networks
+from toolkit.engine.network_validation import check_bridge_subnet6
 from toolkit.engine.networks import NetworkUseCases
 from toolkit.engine.ownership import Ownership
 from toolkit.engine.readiness import Readiness
@@ -88,10 +89,12 @@ class Engine:
 
         Raises:
             InstanceLockedError: Another engine has the instance.
+            InvalidRequestError: A setting does not go with what the instance has.
             ToolkitError: The host lacks something.
         """
         async with AsyncExitStack() as undo:
             context, contents = await self._take_instance(undo)
+            check_bridge_subnet6(context.parts.network_settings.fixed_cidr_v6, contents.networks)
             await context.parts.supervisor.open()
             undo.push_async_callback(context.parts.supervisor.close)
             undo.push_async_callback(context.attachments.close)
@@ -307,7 +310,7 @@ class Engine:
             volumes=VolumeDirectories(self.instance.data_dir),
             limits=HostLimits.of(parts.cgroups),
             waiting_clients=WaitingClients(),
-            networks=NetworkIndex(self.instance.name),
+            networks=NetworkIndex(self.instance.name, bridge_has_ipv6=parts.network_settings.ipv6),
         )
 
     async def _create(self, spec: ContainerSpec, name: str) -> tuple[Container, list[str]]:

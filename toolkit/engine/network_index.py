@@ -7,7 +7,9 @@ One event loop owns it; nothing awaits.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.model import NetworkId, NetworkRecord, NetworkSpec
@@ -25,9 +27,15 @@ _ALWAYS: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class NetworkIndex:
-    """The networks of an engine."""
+    """The networks of an engine.
 
-    def __init__(self, instance_name: str) -> None:
+    Args:
+        instance_name: Whose.
+        bridge_has_ipv6: What is set for the default bridge now, whatever it was before.
+    """
+
+    def __init__(self, instance_name: str, *, bridge_has_ipv6: bool = False) -> None:
+        self._bridge_has_ipv6 = bridge_has_ipv6
         self._records: dict[NetworkId, NetworkRecord] = {}
         for name, driver in PREDEFINED.items():
             self.put(
@@ -40,6 +48,8 @@ class NetworkIndex:
 
     def put(self, record: NetworkRecord) -> None:
         """List a network, or what has become of it."""
+        if record.name == BRIDGE and record.spec.ipv6 != self._bridge_has_ipv6:
+            record = with_ipv6(record) if self._bridge_has_ipv6 else without_ipv6(record)
         self._records[record.id] = record
 
     def drop(self, network_id: NetworkId) -> None:
@@ -83,6 +93,17 @@ class NetworkIndex:
     def all(self) -> Iterable[NetworkRecord]:
         """Return every network by name."""
         return sorted(self._records.values(), key=lambda record: record.name)
+
+
+def with_ipv6(record: NetworkRecord) -> NetworkRecord:
+    """Return a network as one that is to have IPv6, with subnets of it or not."""
+    return replace(record, spec=replace(record.spec, ipv6=True))
+
+
+def without_ipv6(record: NetworkRecord) -> NetworkRecord:
+    """Return a network as one that has IPv4 alone."""
+    subnets = (pool for pool in record.subnets if ip_network(pool.subnet).version == 4)  # noqa: PLR2004
+    return replace(record, spec=replace(record.spec, ipv6=False), subnets=tuple(subnets))
 
 
 def predefined_id(instance_name: str, name: str) -> NetworkId:

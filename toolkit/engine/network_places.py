@@ -169,7 +169,10 @@ class NetworkPlaces:
     def _subnets6_but(self, record: NetworkRecord) -> list[IPv6Network]:
         others = (other for other in self._context.networks.all() if other.id != record.id)
         pools = (pool_of(other.subnets, 6) for other in others)
-        return [IPv6Network(pool.subnet) for pool in pools if pool is not None]
+        found = [IPv6Network(pool.subnet) for pool in pools if pool is not None]
+        if self.settings.fixed_cidr_v6 and record.name != BRIDGE:
+            found.append(IPv6Network(self.settings.fixed_cidr_v6))
+        return found
 
 
 def _without_network(state: FirewallState, bridge: LinkName) -> FirewallState:

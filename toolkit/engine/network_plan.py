@@ -59,20 +59,17 @@ def plan_of(
 ) -> BridgePlan:
     """Return what a network is to be on the host."""
     spec = record.spec
-    pool4, pool6 = pool_of(record.subnets, 4), pool_of(record.subnets, 6)
+    interface, interface6 = _interfaces_of(record, settings)
     is_default = spec.name == BRIDGE
     link_name = spec.options.get(OPTION_NAME, "")
-    interface = None if pool4 is None else IPv4Interface(_interface_text(pool4))
-    part = _range_of(pool4, IPv4Network)
-    if is_default and settings.bridge_address:
-        interface = IPv4Interface(settings.bridge_address)
+    part = _range_of(pool_of(record.subnets, 4), IPv4Network)
     if is_default and settings.fixed_cidr:
         part = IPv4Network(settings.fixed_cidr)
     held = [*taken, *(a for pool in record.subnets for a in pool.auxiliary.values())]
     return BridgePlan(
         network_id=record.id,
         interface=interface,
-        interface6=None if pool6 is None else IPv6Interface(_interface_text(pool6)),
+        interface6=interface6,
         wants_ipv6=spec.ipv6,
         link_name=f"{instance_name}0" if is_default else link_name,
         mtu=mtu_of(spec.options, settings.mtu),
@@ -81,10 +78,24 @@ def plan_of(
         avoided=tuple(avoided),
         avoided6=tuple(avoided6),
         allocatable=part,
-        allocatable6=_range_of(pool6, IPv6Network),
+        allocatable6=_range_of(pool_of(record.subnets, 6), IPv6Network),
         taken=tuple(ip_address(text) for text in held if text),
         last=_last_of(record, taken),
     )
+
+
+def _interfaces_of(
+    record: NetworkRecord, settings: NetworkSettings
+) -> tuple[IPv4Interface | None, IPv6Interface | None]:
+    """Return the gateways of a network with their subnets; None: not chosen yet, or none."""
+    pool4, pool6 = pool_of(record.subnets, 4), pool_of(record.subnets, 6)
+    four = None if pool4 is None else _interface_text(pool4)
+    six = None if pool6 is None else _interface_text(pool6)
+    if record.name == BRIDGE:
+        four = settings.bridge_address or four
+        if settings.fixed_cidr_v6:
+            six = _interface_text(filled_pool(PoolSpec(subnet=settings.fixed_cidr_v6)))
+    return IPv4Interface(four) if four else None, IPv6Interface(six) if six else None
 
 
 def _last_of(record: NetworkRecord, taken: Iterable[str]) -> IPv4Address | None:

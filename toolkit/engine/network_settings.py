@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property, partial
-from ipaddress import IPv4Interface, IPv4Network, ip_address
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
 
 from toolkit.config import listed
@@ -19,6 +20,11 @@ _WORDS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": Fals
 _SMALLEST_MTU: Final = 1280  # RFC 8200
 _LARGEST_MTU: Final = 65535  # of a veth
 _LONGEST_PREFIX: Final = 30  # the bridge and one container
+_LONGEST_PREFIX6: Final = 126
+# Unspecified and loopback, IPv4 in another form, link-local and multicast.
+_NO_SUBNETS6: Final = tuple(map(IPv6Network, ("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8")))
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,8 @@ class NetworkSettings:
     Attributes:
         bridge_address: Of the default bridge, in CIDR form (``--bip``); empty: a free one.
         fixed_cidr: The part of its subnet that containers get (``--fixed-cidr``).
+        ipv6: The default bridge has IPv6, too (``--ipv6``).
+        fixed_cidr_v6: Its IPv6 subnet (``--fixed-cidr-v6``); empty: one of the instance's own.
         publish_address: Where ports are published that name no address (``--ip``).
         icc: Containers of the default bridge may speak to each other (``--icc``).
         with_iptables: Use iptables where the host has it, else nftables alone.
@@ -41,6 +49,8 @@ class NetworkSettings:
 
     bridge_address: str = ""
     fixed_cidr: str = ""
+    ipv6: bool = False
+    fixed_cidr_v6: str = ""
     publish_address: str = "0.0.0.0"  # noqa: S104 - docker's default: every address of the host
     icc: bool = True
     with_iptables: bool = True
@@ -59,9 +69,12 @@ class NetworkSettings:
             InvalidRequestError: A value is not what it should be.
         """
         bip, fixed_cidr = _subnets(environ)
+        ipv6, fixed_cidr_v6 = _ipv6(environ)
         return cls(
             bridge_address=bip,
             fixed_cidr=fixed_cidr,
+            ipv6=ipv6,
+            fixed_cidr_v6=fixed_cidr_v6,
             publish_address=_checked(environ, "TOOLKIT_IP", ip_address) or cls.publish_address,
             icc=_flag(environ, "TOOLKIT_ICC"),
             with_iptables=_flag(environ, "TOOLKIT_IPTABLES"),
@@ -83,6 +96,7 @@ class NetworkSettings:
 _REMEDIES: Final = {
     "TOOLKIT_BIP": "use a host's address with its prefix length, as in 172.20.0.1/16",
     "TOOLKIT_FIXED_CIDR": "use an IPv4 network, as in 172.20.128.0/17",
+    "TOOLKIT_FIXED_CIDR_V6": "use an IPv6 network of at most 126 bits, as in fd00:1::/64",
     "TOOLKIT_IP": "use an address of this machine, or 0.0.0.0 for all",
     "TOOLKIT_DNS": "use the address of a resolver, as in 10.0.0.2",
     "TOOLKIT_DNS_SEARCH": "use a domain, as in lan.example, or . alone for none",
@@ -123,6 +137,27 @@ def _subnets(environ: Mapping[str, str]) -> tuple[str, str]:
     return bip, str(part)
 
 
+def _ipv6(environ: Mapping[str, str]) -> tuple[bool, str]:
+    """Return whether the default bridge has IPv6, and its subnet; without IPv6 it has none."""
+    is_wanted = _flag(environ, "TOOLKIT_IPV6", default="false")
+    subnet = _checked(environ, "TOOLKIT_FIXED_CIDR_V6", _check_subnet6)
+    if subnet and not is_wanted:  # as dockerd, which passes over it without a word
+        _log.warning(
+            "--fixed-cidr-v6 (or TOOLKIT_FIXED_CIDR_V6) %s does nothing without --ipv6", subnet
+        )
+    if not (subnet and is_wanted):
+        return is_wanted, ""
+    return is_wanted, str(IPv6Network(subnet, strict=False))
+
+
+def _check_subnet6(text: str) -> None:
+    """Raise ValueError for what is no IPv6 subnet with room for a container."""
+    network = IPv6Network(text, strict=False)
+    is_too_small = network.prefixlen > _LONGEST_PREFIX6
+    if "%" in text or is_too_small or any(map(network.overlaps, _NO_SUBNETS6)):
+        raise ValueError(text)
+
+
 def _check_bridge_address(text: str) -> None:
     """Raise ValueError for what is no host's address in a subnet with room for a container."""
     interface = IPv4Interface(text)
@@ -158,8 +193,8 @@ def _mtu(text: str) -> int:
     return int(text)
 
 
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "") or "true"
+def _flag(environ: Mapping[str, str], name: str, *, default: str = "true") -> bool:
+    text = environ.get(name, "") or default
     if text.lower() not in _WORDS:
         raise _refused(name, text, "use true or false")
     return _WORDS[text.lower()]

@@ -28,7 +28,7 @@ from toolkit.errors import (
     PredefinedNetworkError,
 )
 from toolkit.network.firewall import LinkName
-from toolkit.network.subnets import check_networks
+from toolkit.network.subnets import check_networks, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,8 +42,15 @@ _MULTICAST_MAC: Final = 1
 _MOST_ALIASES: Final = 256
 
 
-def check_network(spec: NetworkSpec, others: Iterable[NetworkRecord]) -> NetworkSpec:
+def check_network(
+    spec: NetworkSpec, others: Iterable[NetworkRecord], *, kept: Iterable[str] = ()
+) -> NetworkSpec:
     """Return a request with its pools filled in.
+
+    Args:
+        spec: The request.
+        others: The networks that there are.
+        kept: Subnets that a network is to have as soon as it is made.
 
     Raises:
         InvalidRequestError: It says something that cannot be.
@@ -66,11 +73,27 @@ def check_network(spec: NetworkSpec, others: Iterable[NetworkRecord]) -> Network
     _check_options(spec)
     pools = tuple(filled_pool(pool) for pool in spec.pools if pool.subnet or pool.gateway)
     _check_pools(spec, len(pools), {ip_network(pool.subnet).version for pool in pools})
-    taken = [ip_network(pool.subnet) for other in others for pool in other.subnets]
+    subnets = [*kept, *(pool.subnet for other in others for pool in other.subnets)]
+    taken = [ip_network(subnet) for subnet in subnets]
     for pool in pools:
         subnet = ip_network(pool.subnet)
         check_networks(subnet, [other for other in taken if other.version == subnet.version])
     return replace(spec, driver="bridge", pools=pools)
+
+
+def check_bridge_subnet6(text: str, others: Iterable[NetworkRecord]) -> None:
+    """Refuse a subnet that is set for the default bridge and that another network has.
+
+    Raises:
+        InvalidRequestError: With that network.
+    """
+    for other in others:
+        pool = None if other.name == BRIDGE or not text else pool_of(other.subnets, 6)
+        if pool is not None and overlap(ip_network(text), ip_network(pool.subnet)):
+            raise InvalidRequestError(
+                f"--fixed-cidr-v6 (or TOOLKIT_FIXED_CIDR_V6) {text}: use another network; "
+                f"{other.name} has {pool.subnet}"
+            )
 
 
 def check_endpoint(spec: EndpointSpec, record: NetworkRecord | None) -> EndpointSpec:

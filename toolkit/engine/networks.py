@@ -145,7 +145,8 @@ class NetworkUseCases:
             raise PredefinedNetworkError(
                 f"operation is not permitted on predefined {spec.name} network"
             )
-        checked = check_network(spec, self._index.all())
+        pinned = self._context.parts.network_settings.fixed_cidr_v6
+        checked = check_network(spec, self._index.all(), kept=(pinned,) if pinned else ())
         self._index.check_free(checked.name)
         record = NetworkRecord(
             id=NetworkId(os.urandom(_ID_BYTES).hex()),

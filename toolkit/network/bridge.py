@@ -128,6 +128,22 @@ class Bridge:
         """Mend the bridge, plug in every port that has come loose, and name those."""
         return self._plug_in_again(self.ensure())
 
+    def remove_other_ipv6(self) -> None:
+        """Take away what a bridge that was ours before has of IPv6 and is not to have now.
+
+        For a network whose IPv6 can be set anew; a bridge that somebody else made keeps all.
+        """
+        link = self.stack.link(self.spec.link_name)
+        if link is None or link.alias != self.spec.owner.alias:
+            return
+        if self.spec.interface6 is None:  # its addresses, the link-local one too, go with it
+            write_sysctl(f"ipv6/conf/{link.name}/disable_ipv6", "1")
+            return
+        for interface in self.stack.addresses(link.index):
+            is_other = isinstance(interface, IPv6Interface) and interface != self.spec.interface6
+            if is_other and not interface.is_link_local:
+                self.stack.delete_address(link.index, interface)
+
     def remove(self) -> None:
         """Delete the bridge; one that is not there is as good."""
         self.stack.delete_link(self.spec.link_name)
@@ -219,6 +235,8 @@ class Bridge:
         has = self.stack.addresses(link.index)
         for interface in self.spec.interfaces:
             if interface not in has:
+                if interface == self.spec.interface6:
+                    write_sysctl(f"ipv6/conf/{link.name}/disable_ipv6", "0")
                 self.stack.add_address(link.index, interface)
 
     def _plug_in_again(self, index: int) -> list[str]:

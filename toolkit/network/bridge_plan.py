@@ -16,6 +16,7 @@ from toolkit.network.subnets import (
     check_routes,
     choose_bridge_interface,
     choose_network_subnet,
+    overlap,
 )
 from toolkit.network.unique_local import choose_subnet, pool_of_instance
 
@@ -88,9 +89,16 @@ def _with_ipv4(plan: BridgePlan, instance: str, stack: NetworkStack) -> BridgePl
 
 
 def _with_ipv6(plan: BridgePlan, instance: str, stack: NetworkStack) -> BridgePlan:
-    """Return a plan that has an IPv6 address if it wants one."""
-    if not plan.wants_ipv6 or plan.interface6 is not None:
+    """Return a plan that has an IPv6 address if it wants one: its own, or a free one.
+
+    While the default bridge had no IPv6, another network may have come by its subnet.
+    """
+    if not plan.wants_ipv6:
         return plan
+    if plan.interface6 is not None:
+        subnet = plan.interface6.network
+        if not (plan.is_default and any(overlap(subnet, other) for other in plan.avoided6)):
+            return plan
     used = [*stack.routed_networks6(), *plan.avoided6]
     subnet = choose_subnet(pool_of_instance(instance), used)
     gateway = IPv6Interface((int(subnet.network_address) + 1, subnet.prefixlen))

@@ -176,6 +176,8 @@ class HostNetworks:
         with self._choosing():
             plan = chosen(plan, self._instance, self.kit.stack)
             bridge = self._bridge_of(plan)
+            if plan.is_default:
+                bridge.remove_other_ipv6()
             bridge.ensure()
         with self._lock:
             self._bridges[plan.network_id] = bridge
