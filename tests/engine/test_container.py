@@ -26,6 +26,7 @@ from toolkit.errors import (
     NotRunningError,
     StorageError,
 )
+from toolkit.runtime.exitfile import read_exit_status
 from toolkit.runtime.protocol import AttachClient
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def test_a_container_can_be_started_again_after_its_end(world: World) -> None:
         world.supervisor.last.end(3)
         await container.wait()
         await container.start()
-        assert not (world.instance.containers_dir / container.record.id / "exit.json").exists()
+        files = world.instance.containers_dir / container.record.id
+        assert read_exit_status(files / "exit.json") is None
         world.supervisor.last.end(0)
         assert (await container.wait()).exit_code == 0
 

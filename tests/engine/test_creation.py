@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.engine.engine import Engine
+    from toolkit.engine.model import ContainerRecord
 
 
 @pytest.fixture
@@ -136,6 +137,38 @@ def test_a_full_disk_leaves_nothing_and_frees_the_name(world: World) -> None:
         with pytest.raises(StorageError):
             await created(engine, "name")
         world.layers.is_full = False
+        assert list(world.instance.containers_dir.iterdir()) == []
+        await created(engine, "name")
+
+    play(world, scenario)
+
+
+def test_a_row_without_files_is_taken_back(world: World) -> None:
+    """Both are made at once: the disk takes the row and refuses the files."""
+
+    async def before(engine: Engine) -> None:
+        world.layers.is_full = True
+        with pytest.raises(StorageError):
+            await created(engine, "name")
+        world.layers.is_full = False
+
+    async def then(engine: Engine) -> None:
+        assert await engine.containers() == []
+
+    play(world, before)
+    play(world, then)
+
+
+def test_files_without_a_row_are_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_record: ContainerRecord, **_options: object) -> None:
+        raise StorageError("database or disk is full")
+
+    async def scenario(engine: Engine) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._context.store, "save", refuse)
+            with pytest.raises(StorageError, match="disk is full"):
+                await created(engine, "name")
+        assert world.layers.rw == set()
         assert list(world.instance.containers_dir.iterdir()) == []
         await created(engine, "name")
 

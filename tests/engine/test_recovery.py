@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -160,6 +161,30 @@ def test_an_end_that_a_power_cut_took_is_found_in_the_exit_file(world: World) ->
         assert container.record.state.started_at is not None
 
     kill_and_reopen(world, before, nothing, then)
+
+
+@pytest.mark.parametrize("lost", ["directory", "layer"])
+def test_what_a_power_cut_took_of_a_new_container_is_made_again(world: World, lost: str) -> None:
+    """Promise P1: a create that was answered survives; only its row was on the disk."""
+    ids: list[str] = []
+
+    async def before(engine: Engine) -> None:
+        ids.append((await created(engine, "new")).record.id)
+
+    def between() -> None:
+        if lost == "directory":
+            shutil.rmtree(world.instance.containers_dir / ids[0])
+        else:
+            world.layers.rw.clear()
+
+    async def then(engine: Engine) -> None:
+        container = await engine.container("new")
+        assert world.layers.rw == {ids[0]}
+        await container.start()
+        world.supervisor.last.end(4)
+        assert (await container.wait()).exit_code == 4
+
+    kill_and_reopen(world, before, between, then)
 
 
 def test_what_belongs_to_no_container_is_swept(world: World) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StorageError
 from toolkit.kernel.cgroup_stats import CgroupStats
+from toolkit.storage.layer import LayerNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +48,8 @@ class FakeLayers:
         self.rw.discard(container_id)
 
     def rootfs(self, container_id: str) -> FakeRootfs:
+        if container_id not in self.rw:
+            raise LayerNotFoundError(container_id)
         return FakeRootfs(bind_dir=Path("/nowhere") / container_id)
 
     def read_tree(self, container_id: str, act: Callable[[int], None]) -> None:

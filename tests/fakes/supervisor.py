@@ -142,9 +142,12 @@ class FakeSupervisor:
         clients: Sequence[AttachClient] = (),
         *,
         backend: str = "native",
+        written: asyncio.Task[None] | None = None,
         connect: Callable[[int], Awaitable[None]] | None = None,
     ) -> FakeRunning:
         del backend
+        if written is not None:
+            await written
         document = json.loads((bundle_dir / "config.json").read_text())
         for client in clients:
             os.close(client.fd)
@@ -152,7 +155,6 @@ class FakeSupervisor:
         if failure is not None:
             raise failure
         if connect is not None:
-            assert document["annotations"]["toolkit.network.connect"] == "1"
             await connect(NETNS_FD)
         program = FakeProgram(document, clients=list(clients))
         self.programs.append(program)

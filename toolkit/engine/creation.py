@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a create request to a container: checked, merged, on the disk, listed.
 
-The container's files and layer are made first and found again by its id; the row
-in the store is what makes it exist. A crash in between leaves what recovery
-sweeps.
+The row in the store is what makes it exist. Its files and layer are found by its id:
+those without a row are swept by recovery, those that a row lacks are made again
+(`remake_files`), so both may be made at once. Volumes are filled before there is a row.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -36,8 +37,14 @@ from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import resolved_sharing, shared_with
 from toolkit.engine.validation import check_line, check_spec
 from toolkit.engine.volumes import ANONYMOUS_LABEL
-from toolkit.errors import ContainerNotFoundError, InvalidRequestError
+from toolkit.errors import (
+    ContainerNotFoundError,
+    InvalidRequestError,
+    StorageError,
+)
 from toolkit.kernel.capabilities import held_capabilities
+from toolkit.runtime.exitfile import blank_exit_status
+from toolkit.storage.layer import LayerNotFoundError
 
 if TYPE_CHECKING:
     from toolkit.engine.context import EngineContext
@@ -78,12 +85,41 @@ async def create_record(
     with ExitStack() as undo:
         undo.callback(context.index.drop, container_id)
         record = replace(record, name=_reserve_name(context, name, container_id))
-        await context.on_host(_make_files, context, record, image)
-        undo.callback(remove_files, context, container_id)
         context.parts.supervisor.expect(record.backend)
-        await context.store.save(record)
+        await _make(context, record, image)
         undo.pop_all()
     return record, warnings
+
+
+async def _make(context: EngineContext, record: ContainerRecord, image: Image) -> None:
+    """Make files and row, beside each other; neither stays when one of them fails."""
+    files = asyncio.ensure_future(context.on_host(_make_files, context, record, image))
+    if any(mount.kind == "volume" for mount in record.mounts):
+        await files
+    row = asyncio.ensure_future(context.store.save(record))
+    try:
+        await asyncio.gather(files, row)
+    except BaseException:
+        await asyncio.wait([files, row])
+        if not row.cancelled() and row.exception() is None:
+            with contextlib.suppress(StorageError):
+                await context.store.delete(record.id)
+        await context.on_host(remove_files, context, record.id)
+        raise
+
+
+def remake_files(context: EngineContext, record: ContainerRecord) -> None:
+    """Make again what a power cut took of a container that never ran.
+
+    Raises:
+        ToolkitError: Its image is gone, or the disk refuses.
+    """
+    layers = context.parts.layers
+    _make_directory(context, record)
+    try:
+        layers.rootfs(record.id)
+    except LayerNotFoundError:
+        layers.create_rw(record.id, context.parts.images.resolve(record.image_id).top)
 
 
 def remove_files(context: EngineContext, container_id: ContainerId) -> None:
@@ -169,13 +205,19 @@ def _reserve_name(context: EngineContext, name: str, container_id: ContainerId) 
 def _make_files(context: EngineContext, record: ContainerRecord, image: Image) -> None:
     with ExitStack() as undo:
         undo.callback(remove_files, context, record.id)
-        context.instance.containers_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = context.files(record.id)
-        files.dir.mkdir(mode=0o700)
-        files.log.touch(mode=0o600)  # so that one can be followed before it has a line
+        _make_directory(context, record)
+        blank_exit_status(context.files(record.id).exit_status)
         context.parts.layers.create_rw(record.id, image.top)
         _make_volumes(context, record, undo)
         undo.pop_all()
+
+
+def _make_directory(context: EngineContext, record: ContainerRecord) -> None:
+    files = context.files(record.id)
+    for directory in (context.instance.containers_dir, files.dir):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700, parents=True)
+    files.log.touch(mode=0o600)  # so that one can be followed before it has a line
 
 
 def _make_volumes(context: EngineContext, record: ContainerRecord, undo: ExitStack) -> None:

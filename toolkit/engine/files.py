@@ -102,9 +102,12 @@ class ContainerFiles:
             record: The container's.
             linked: What its links add to its hosts file.
         """
-        _write(self.hostname, f"{record.spec.hostname}\n")
-        _write(self.hosts, add_entries(hosts_text(record), linked))
-        _write(self.resolv_conf, resolv_conf_text(record, self.defaults))
+        for path, text in (
+            (self.hostname, f"{record.spec.hostname}\n"),
+            (self.hosts, add_entries(hosts_text(record), linked)),
+            (self.resolv_conf, resolv_conf_text(record, self.defaults)),
+        ):
+            replace_file(path, text.encode(), 0o644)
 
     def renew_etc(self, before: ContainerRecord, record: ContainerRecord) -> None:
         """Change the files of a running container whose networks have changed.
@@ -185,11 +188,21 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file by a new one: the container may hold the old one open (row S-72)."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(temporary, flags, 0o644), "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.chmod(0o644)
-    temporary.rename(path)
+def replace_file(path: Path, data: bytes, mode: int) -> None:
+    """Put a new file in a file's place, in few steps: a start waits for each.
+
+    Who holds the old one open keeps it (row S-72).
+    """
+    name = os.fspath(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, mode)
+    except FileExistsError:
+        path.unlink()
+        fd = os.open(name, flags, mode)
+    try:
+        os.fchmod(fd, mode)  # whatever the umask is
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)

@@ -27,7 +27,7 @@ class Index:
 
     def __init__(self) -> None:
         self._containers: dict[str, Container] = {}
-        self._graph = Graph(":memory:")
+        self._graph = Graph()
 
     def __len__(self) -> int:
         return len(self._containers)
@@ -101,7 +101,7 @@ class Index:
         return [
             (self._containers[edge.parent_id], edge.name)
             for edge in self._graph.ref_paths(container_id)
-            if edge.parent_id is not None and edge.parent_id in self._containers
+            if edge.parent_id in self._containers
         ]
 
     def at(self, path: str) -> Container | None:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from toolkit.engine.files import replace_file
 from toolkit.engine.inits import TARGET as INIT_TARGET
 from toolkit.engine.inits import init_arguments
 from toolkit.engine.launch_mounts import asked_mount, bind, default_mounts, etc_mounts
 from toolkit.engine.limits import HostLimits, resources
 from toolkit.engine.loglimits import log_limits
-from toolkit.engine.networked import needs_connecting
 from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import has_own_network, namespaces_of
 from toolkit.errors import InvalidRequestError
@@ -81,7 +81,7 @@ def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
     document = launch_document(record, context)
     files.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (files.bundle_dir / "rootfs").mkdir(mode=0o700, exist_ok=True)  # only a place to mount on
-    (files.bundle_dir / "config.json").write_bytes(_encoder.encode(document))
+    replace_file(files.bundle_dir / "config.json", _encoder.encode(document), 0o644)
 
 
 def launch_document(record: ContainerRecord, context: LaunchContext) -> Document:
@@ -253,8 +253,6 @@ def _annotations(
         "toolkit.stdin.once": "1" if spec.stdin_once else "",
         "toolkit.home.default": "" if has_home else "1",
     }
-    if needs_connecting(record):
-        found["toolkit.network.connect"] = "1"
     if record.backend == "lxc":
         found["toolkit.backend"] = "lxc"
         found["toolkit.lxc.conf"] = _encoder.encode(spec.host.lxc_conf).decode()

@@ -194,8 +194,8 @@ def _check_cpus(limits: Limits) -> None:
         raise InvalidRequestError(
             f"invalid CPU shares ({limits.cpu_shares}): value must be a positive integer"
         )
-    count = os.cpu_count() or 1
     if limits.nano_cpus:
+        count = os.cpu_count() or 1
         if limits.cpu_period_us or limits.cpu_quota_us:
             raise InvalidRequestError(
                 "Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set."
@@ -211,14 +211,13 @@ def _check_cpus(limits: Limits) -> None:
         )
     if limits.cpu_quota_us not in {0, -1} and limits.cpu_quota_us < 1000:  # noqa: PLR2004 - the kernel's own bound
         raise InvalidRequestError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    _check_set(limits.cpuset_cpus, "cpuset cpus", os.sched_getaffinity(0))
+    if limits.cpuset_cpus:
+        _check_set(limits.cpuset_cpus, "cpuset cpus", os.sched_getaffinity(0))
     if limits.cpuset_mems and not _CPU_LIST.fullmatch(limits.cpuset_mems):
         raise InvalidRequestError(f"Invalid value {limits.cpuset_mems[:80]!r} for cpuset mems")
 
 
 def _check_set(text: str, field: str, available: Iterable[int]) -> None:
-    if not text:
-        return
     if not _CPU_LIST.fullmatch(text):
         raise InvalidRequestError(f"Invalid value {text[:80]!r} for {field}")
     wanted: set[int] = set()

@@ -87,10 +87,12 @@ class Supervisor(Protocol):
         clients: Sequence[AttachClient] = (),
         *,
         backend: str = "native",
+        written: asyncio.Task[None] | None = None,
         connect: Callable[[int], Awaitable[None]] | None = None,
     ) -> RunningProgram:
         """Start what a bundle describes; the clients are its own from now on.
 
+        The bundle is whole when *written* is done, which raises here what it raises.
         *connect* is called with the new network namespace, and awaited before the program
         runs; what it raises is raised here, and nothing has run.
         """

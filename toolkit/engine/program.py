@@ -32,20 +32,38 @@ from toolkit.errors import (
     NotModifiedError,
     ToolkitError,
 )
+from toolkit.runtime.exitfile import blank_exit_status
 from toolkit.runtime.lifecycle import ACTIVE, after
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from toolkit.engine.attachment import Attachment
     from toolkit.engine.container import Container
     from toolkit.engine.context import EngineContext
+    from toolkit.engine.launch import LaunchContext
     from toolkit.engine.model import ContainerRecord
     from toolkit.engine.ports import RunningProgram
     from toolkit.runtime.protocol import AttachClient, ExitStatus
 
 FAILED_START_EXIT_CODE: Final = 128
 _NEEDED_SECONDS: Final = 10.0
+
+
+class _Begun:
+    """What a start has begun, by name: all of it is over before the start is undone."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def add(self, name: str, task: asyncio.Task[None]) -> None:
+        self._tasks[name] = task
+
+    def __getitem__(self, name: str) -> asyncio.Task[None]:
+        return self._tasks[name]
+
+    async def over(self) -> None:
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
 class ContainerProgram(EndingContainer):
@@ -132,42 +150,44 @@ class ContainerProgram(EndingContainer):
         self._context.parts.supervisor.expect(self.record.backend)
         await self._await_network()
         self._change(status=after(self.record.state.status, "start"), **changes)
-        ways: list[asyncio.Task[None]] = []
+        begun = _Begun()
         try:
-            attachment, clients = await self._prepare(ways, has_run=has_run)
+            attachment, clients = await self._prepare(begun, has_run=has_run)
             began = datetime.now(UTC)  # no line of the log is older
-            program = await self._launch(clients, attachment, ways)
+            program = await self._launch(clients, attachment, begun)
         except BaseException as error:
-            if ways:
-                await asyncio.wait(ways)
+            await begun.over()
             self._drop_network()
             await self._undo_start(error, "fail" if has_run else "undo")
             raise
         self._note_start(program, began)
 
     async def _prepare(
-        self, ways: list[asyncio.Task[None]], *, has_run: bool
+        self, begun: _Begun, *, has_run: bool
     ) -> tuple[Attachment, list[AttachClient]]:
-        """Write intent and bundle, and return what is held for the program, and its clients.
+        """Begin all that a program waits for; return what is held for it, and its clients.
 
         Args:
-            ways: Takes up the task that opens the ways to its ports.
+            begun: Takes up what is begun.
             has_run: Whether an earlier life may have left an exit status.
         """
         context = self._context
         attachment = await self._reserve_network()
         links = context.links.begun(self.record)
         self.record = replace(self.record, link_environment=environment_of(links))
-        intent = self._write_soon()
+        begun.add("intent", self._write_soon())
         with self._clients_taken() as clients:
             way = context.attachments.published.open(attachment, has_links=bool(links))
-            ways.append(context.spawn(way))
+            begun.add("way", context.spawn(way))
             if has_run:
-                await context.on_host(_drop_exit_status, context, self.record)
+                await context.on_host(blank_exit_status, context.files(self.record.id).exit_status)
             launch = context.launch_context(self.record, entries_of(links))
-            await context.on_host(write_bundle, self.record, launch)
-            await intent
+            begun.add("bundle", context.spawn(self._write_bundle(launch, begun["intent"])))
         return attachment, clients
+
+    async def _write_bundle(self, launch: LaunchContext, intent: asyncio.Task[None]) -> None:
+        await self._context.on_host(write_bundle, self.record, launch)
+        await intent
 
     @contextlib.contextmanager
     def _clients_taken(self) -> Iterator[list[AttachClient]]:
@@ -211,9 +231,12 @@ class ContainerProgram(EndingContainer):
         self,
         clients: list[AttachClient],
         attachment: Attachment,
-        ways: Sequence[asyncio.Task[None]],
+        begun: _Begun,
     ) -> RunningProgram:
-        """Start the program; it runs when its networks are connected and its ports open."""
+        """Start the program; it runs when its networks are connected and its ports open.
+
+        A shim is taken while the bundle is still being written.
+        """
         attachments = self._context.attachments
         bundle_dir = self._context.files(self.record.id).bundle_dir
         connect = None
@@ -221,12 +244,17 @@ class ContainerProgram(EndingContainer):
         if needs_connecting(self.record):
 
             async def connect(netns_fd: int) -> None:
+                await begun["intent"]
                 await attachments.connect(attachment, self.record, netns_fd)
-                await asyncio.gather(*ways)
+                await begun["way"]
                 proxy.append(self._context.spawn(attachments.published.start_proxy(attachment)))
 
         program = await self._context.parts.supervisor.start(
-            bundle_dir, clients, backend=self.record.backend, connect=connect
+            bundle_dir,
+            clients,
+            backend=self.record.backend,
+            written=begun["bundle"],
+            connect=connect,
         )
         try:
             await asyncio.gather(*proxy)
@@ -320,7 +348,3 @@ class ContainerProgram(EndingContainer):
                 await self._end_by_force(program)
             self._cancel_restart()
             await self._remove(volumes=volumes, program=program)
-
-
-def _drop_exit_status(context: EngineContext, record: ContainerRecord) -> None:
-    context.files(record.id).exit_status.unlink(missing_ok=True)

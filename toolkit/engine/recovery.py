@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from toolkit.build.context import sweep_builds
 from toolkit.engine.container import Container
 from toolkit.engine.copies import read_copy
+from toolkit.engine.creation import remake_files
 from toolkit.engine.ending import end_cgroup, killed_status
 from toolkit.engine.model import (
     ContainerId,
@@ -158,7 +159,9 @@ async def _resolve(context: EngineContext, container: Container, reason: str) ->
     record = container.record
     status = record.state.status
     files = context.files(record.id)
-    if status == State.REMOVING or (status != State.DEAD and not files.dir.is_dir()):
+    if status == State.CREATED:
+        await context.on_host(remake_files, context, record)
+    elif status == State.REMOVING or (status != State.DEAD and not files.dir.is_dir()):
         await container.finish_removal()
         return
     ended = await context.on_host(read_exit_status, files.exit_status)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 SYNC_DELAY_SECONDS: Final = 0.05
+_FILL_DELAY_SECONDS: Final = 0.5
+_LOG_BYTES: Final = 32 + 1024 * (24 + 4096)  # a little more than SQLite lets it grow: 1000 pages
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -128,6 +130,7 @@ class Store:
         self._wal_fd = -1
         self._is_full = False
         self._sync_timer: asyncio.TimerHandle | None = None
+        self._fill_timer: asyncio.TimerHandle | None = None
 
     async def open(self, boot_id: str) -> Contents:
         """Open or make the database, and return what it held.
@@ -135,13 +138,17 @@ class Store:
         A database that SQLite cannot read is moved aside and begun anew: the
         caller rebuilds it from the containers' own copies.
         """
-        return await self._run(lambda: self._open(boot_id))
+        contents = await self._run(lambda: self._open(boot_id))
+        loop = asyncio.get_running_loop()
+        self._fill_timer = loop.call_later(_FILL_DELAY_SECONDS, self._thread.submit, self._fill_log)
+        return contents
 
     async def close(self) -> None:
         """Write everything out and close; a second call does nothing."""
-        if self._sync_timer is not None:
-            self._sync_timer.cancel()
-            self._sync_timer = None
+        for timer in (self._sync_timer, self._fill_timer):
+            if timer is not None:
+                timer.cancel()
+        self._sync_timer = self._fill_timer = None
         if self._connection is not None:
             await self._run(self._close)
         self._thread.shutdown(wait=False)
@@ -210,7 +217,7 @@ class Store:
         if moved_aside is not None:
             connection = _connect(self._path)
         self._connection = connection
-        self._wal_fd = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._wal_fd = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC)
         if moved_aside is not None:
             for record in contents.records:
                 self._save(record, encode_record(record), durable=False)
@@ -252,6 +259,19 @@ class Store:
             raise
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error
+
+    def _fill_log(self) -> None:
+        """Give the write-ahead log its whole size, in zeros, which SQLite takes for its end.
+
+        A commit that makes a file longer waits for the file system's journal as well.
+        """
+        if self._connection is None:
+            return
+        end = os.fstat(self._wal_fd).st_size
+        with contextlib.suppress(OSError):  # a full disk: each commit will say so itself
+            while end < _LOG_BYTES:
+                end += os.pwrite(self._wal_fd, bytes(_LOG_BYTES - end), end)
+            os.fdatasync(self._wal_fd)
 
     def _sync(self) -> None:
         if self._connection is not None:

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of containers as paths: `/webapp`, and `/webapp/db` for a link (rules 7.15 to 7.25).
 
-An entity has an id and stands where its edges lead to it; entity ``0`` is the root. Owns the two
-tables and nothing else of the database. Which names are allowed is `toolkit.engine.names`'s.
+An entity has an id and stands where its edges lead to it; entity ``0`` is the root. In memory:
+the store has every name and link in its records. Which names are allowed is
+`toolkit.engine.names`'s.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,30 +16,17 @@ from toolkit.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 ROOT_ID: Final = "0"
 UNLIMITED: Final = -1
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS entity (id text NOT NULL PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS edge (
-    entity_id text NOT NULL, parent_id text NULL, name text NOT NULL,
-    CONSTRAINT parent_fk FOREIGN KEY (parent_id) REFERENCES entity (id),
-    CONSTRAINT entity_fk FOREIGN KEY (entity_id) REFERENCES entity (id)
-);
-CREATE UNIQUE INDEX IF NOT EXISTS name_parent_ix ON edge (parent_id, name);
-CREATE INDEX IF NOT EXISTS entity_ix ON edge (entity_id);
-"""
-_BUSY_SECONDS: Final = 10.0
-
 
 @dataclass(frozen=True)
 class Edge:
-    """One name of an entity; the root's own edge has no parent."""
+    """One name of an entity."""
 
     entity_id: str
-    parent_id: str | None
+    parent_id: str
     name: str
 
 
@@ -59,30 +45,12 @@ class Child:
 
 
 class Graph:
-    """The graph in a database; safe in threads and beside other processes.
+    """The graph; safe in threads."""
 
-    Args:
-        path: The file, or ``":memory:"``.
-    """
-
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        with self._exclusive():
-            for statement in _SCHEMA.split(";"):
-                self._connection.execute(statement)
-            if not self._rows("SELECT 1 FROM entity WHERE id = ?", ROOT_ID):
-                self._connection.execute("INSERT INTO entity VALUES (?)", (ROOT_ID,))
-                self._connection.execute("INSERT INTO edge VALUES (?, NULL, '/')", (ROOT_ID,))
-
-    def close(self) -> None:
-        """Close the database."""
-        with self._lock:
-            self._connection.close()
+        self._below_of: dict[str, dict[str, str]] = {ROOT_ID: {}}  # entity, name: entity
+        self._edges_to: dict[str, dict[tuple[str, str], Edge]] = {ROOT_ID: {}}  # entity, place
 
     def set(self, path: str, entity_id: str) -> str:
         """Add a path to an entity, which is made if it is new; return its id.
@@ -92,19 +60,16 @@ class Graph:
             ConflictError: The path exists, or would put the entity below itself.
         """
         parent_path, name = split_path(path)
-        with self._exclusive():
-            self._connection.execute("INSERT OR IGNORE INTO entity VALUES (?)", (entity_id,))
+        with self._lock:
             parent_id = self._find(parent_path)
             if parent_id is None:
                 raise NotFoundError(f"Cannot find child for {parent_path}")
             if parent_id == entity_id:
                 raise ConflictError("Cannot set self as child")
-            try:
-                self._connection.execute(
-                    "INSERT INTO edge VALUES (?, ?, ?)", (entity_id, parent_id, name)
-                )
-            except sqlite3.IntegrityError as error:
-                raise ConflictError(f"Conflict, {join_path(parent_path, name)} exists") from error
+            if not name or name in self._below_of[parent_id]:
+                raise ConflictError(f"Conflict, {join_path(parent_path, name)} exists")
+            self._below_of.setdefault(entity_id, {})
+            self._add(Edge(entity_id, parent_id, name))
         return entity_id
 
     def get(self, path: str) -> str | None:
@@ -149,15 +114,9 @@ class Graph:
         return len(self.ref_paths(entity_id))
 
     def ref_paths(self, entity_id: str) -> list[Edge]:
-        """Return the edges that lead to an entity."""
+        """Return the edges that lead to an entity, in the order in which they came."""
         with self._lock:
-            return [
-                Edge(*row)
-                for row in self._rows(
-                    "SELECT entity_id, parent_id, name FROM edge WHERE entity_id = ?",
-                    entity_id,
-                )
-            ]
+            return list(self._edges_to.get(entity_id, {}).values())
 
     def delete(self, path: str) -> None:
         """Remove one path; the entity stays, and a missing path is no error.
@@ -169,13 +128,11 @@ class Graph:
         if not _elements(path):
             raise ConflictError("Cannot delete root entity")
         parent_path, name = split_path(path)
-        with self._exclusive():
+        with self._lock:
             parent_id = self._find(parent_path)
             if parent_id is None:
                 raise NotFoundError(f"Cannot find parent for {parent_path}")
-            self._connection.execute(
-                "DELETE FROM edge WHERE parent_id = ? AND name = ?", (parent_id, name)
-            )
+            self._drop(parent_id, name)
 
     def purge(self, entity_id: str) -> int:
         """Remove an entity and all paths to it; return how many there were.
@@ -187,13 +144,15 @@ class Graph:
         """
         if entity_id == ROOT_ID:
             raise ConflictError("Cannot delete root entity")
-        with self._exclusive():
-            count = self._connection.execute(
-                "DELETE FROM edge WHERE entity_id = ?", (entity_id,)
-            ).rowcount
-            self._connection.execute("DELETE FROM edge WHERE parent_id = ?", (entity_id,))
-            self._connection.execute("DELETE FROM entity WHERE id = ?", (entity_id,))
-        return count
+        with self._lock:
+            edges = self.ref_paths(entity_id)
+            for edge in edges:
+                self._drop(edge.parent_id, edge.name)
+            for name in list(self._below_of.get(entity_id, ())):
+                self._drop(entity_id, name)
+            self._below_of.pop(entity_id, None)
+            self._edges_to.pop(entity_id, None)
+        return len(edges)
 
     def rename(self, old_path: str, new_path: str) -> None:
         """Give a path another last element.
@@ -208,53 +167,39 @@ class Graph:
             raise ConflictError(
                 f"Cannot rename when root paths do not match {old_parent} != {new_parent}"
             )
-        with self._exclusive():
-            parent_id = self._find(old_parent)
-            try:
-                renamed = self._connection.execute(
-                    "UPDATE edge SET name = ? WHERE parent_id = ? AND name = ?",
-                    (new_name, parent_id, old_name),
-                )
-            except sqlite3.IntegrityError as error:
-                raise ConflictError(
-                    f"Conflict, {join_path(new_parent, new_name)} exists"
-                ) from error
-            if renamed.rowcount != 1:
-                raise NotFoundError(f"Cannot locate edge for {parent_id} {old_name}")
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Hold the database alone; an error undoes everything."""
         with self._lock:
-            self._connection.execute("BEGIN EXCLUSIVE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+            parent_id = self._find(old_parent) or ""
+            names = self._below_of.get(parent_id, {})
+            if old_name not in names:
+                raise NotFoundError(f"Cannot locate edge for {parent_id} {old_name}")
+            if new_name in names and new_name != old_name:
+                raise ConflictError(f"Conflict, {join_path(new_parent, new_name)} exists")
+            entity_id = names[old_name]
+            self._drop(parent_id, old_name)
+            self._add(Edge(entity_id, parent_id, new_name))
 
-    def _rows(self, query: str, *values: str) -> list[tuple[str, ...]]:
-        return self._connection.execute(query, values).fetchall()
+    def _add(self, edge: Edge) -> None:
+        self._below_of[edge.parent_id][edge.name] = edge.entity_id
+        self._edges_to.setdefault(edge.entity_id, {})[edge.parent_id, edge.name] = edge
+
+    def _drop(self, parent_id: str, name: str) -> None:
+        entity_id = self._below_of[parent_id].pop(name, None)
+        if entity_id is not None:
+            del self._edges_to[entity_id][parent_id, name]
 
     def _find(self, path: str) -> str | None:
         entity_id = ROOT_ID
         for name in _elements(path):
-            rows = self._rows(
-                "SELECT entity_id FROM edge WHERE parent_id = ? AND name = ?", entity_id, name
-            )
-            if not rows:
+            found = self._below_of[entity_id].get(name)
+            if found is None:
                 return None
-            entity_id = rows[0][0]
+            entity_id = found
         return entity_id
 
     def _below(
         self, parent_id: str, parent_path: str, depth: int, above: tuple[str, ...]
     ) -> Iterator[Child]:
-        rows = self._rows(
-            "SELECT entity_id, name FROM edge WHERE parent_id = ? ORDER BY rowid", parent_id
-        )
-        for entity_id, name in rows:
+        for name, entity_id in self._below_of[parent_id].items():
             path = f"{parent_path.rstrip('/')}/{name}"
             yield Child(parent_id, entity_id, path, Edge(entity_id, parent_id, name))
             if (

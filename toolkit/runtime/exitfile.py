@@ -1,38 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exit status of a program as a file: written by the shim, durable before anybody hears of it.
+"""The exit status of a program as a file: on the disk before anybody hears of it.
 
-Temporary file, fsync, rename, fsync of the directory: the only order that was
-seen to survive a power cut.
+The file is there before the program is, and blank. At the end it is written in place:
+one sector, which a disk writes whole or not at all, so no space is needed, and no
+journal of the file system is waited for.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_SECTOR_BYTES: Final = 512
+_FLAGS: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def blank_exit_status(path: str | Path) -> None:
+    """Make the file, or forget what it says of an earlier program."""
+    fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(fd, bytes(_SECTOR_BYTES), 0)
+    finally:
+        os.close(fd)
+
 
 def write_exit_status(path: str, status: ExitStatus) -> None:
-    """Write *status* so that it is there after a power cut, whole or not at all."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}.new")
-    file_fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    """Write *status* so that it is there after a power cut (row F-07)."""
     try:
-        os.write(file_fd, json.dumps(status.to_message()).encode() + b"\n")
-        os.fsync(file_fd)
-    finally:
-        os.close(file_fd)
-    os.rename(temporary, path)
-    directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(path, _FLAGS)
+        is_new = False
+    except FileNotFoundError:
+        fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
+        is_new = True
     try:
-        os.fsync(directory_fd)
+        text = json.dumps(status.to_message()).encode()
+        os.pwrite(fd, text.ljust(_SECTOR_BYTES - 1) + b"\n", 0)
+        os.fdatasync(fd)
     finally:
-        os.close(directory_fd)
+        os.close(fd)
+    if is_new:
+        _sync_directory(os.path.dirname(path))
 
 
 def read_exit_status(path: Path) -> ExitStatus | None:
@@ -41,3 +54,11 @@ def read_exit_status(path: Path) -> ExitStatus | None:
         return ExitStatus.from_message(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
+
+
+def _sync_directory(directory: str) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -19,7 +19,7 @@ import select
 import signal
 import socket
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -42,7 +42,7 @@ from toolkit.runtime.protocol import (
 from toolkit.runtime.shim import Shim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from toolkit.runtime.backend import Document, Program
 
@@ -207,14 +207,17 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Cr
     """Start the program that the request names and serve it to its end."""
     control = socket.socket(fileno=fds[0])
     bundle = message["bundle"]
-    document = _read_document(bundle, "config.json")
-    spec = _read_document(bundle, message["spec"]) if message["op"] == "exec" else None
-    seat = Seat(bundle, message.get("socket", SHIM_SOCKET), (spec or document)["annotations"])
     try:
-        with _gate_of(document, spec, control) as gate:
+        with closing(Gate(control)) as gate:
+            _await_bundle(message, gate, slot)
+            document = _read_document(bundle, "config.json")
+            spec = _read_document(bundle, message["spec"]) if message["op"] == "exec" else None
+            annotations = (spec or document)["annotations"]
+            seat = Seat(bundle, message.get("socket", SHIM_SOCKET), annotations)
             program = _start_program(
-                bundle, document, spec, host, slot, meanwhile=seat.take, gate=gate
-            )
+                bundle, document, spec, host, slot,
+                meanwhile=seat.take, gate=gate if message.get("connect") else None,
+            )  # fmt: skip
     except ToolkitError as error:
         _tell_failure(control, error)
         return 1
@@ -231,6 +234,19 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Cr
     if spec is not None:
         seat.vacate()
     return 0
+
+
+def _await_bundle(message: Message, gate: Gate, slot: Slot | Crew | None) -> None:
+    """Return when the bundle is whole; meanwhile the engine connects a slot's network."""
+    try:
+        if message.get("connect") and isinstance(slot, Slot):
+            gate.offer(slot.netns_fd)
+        if message.get("awaits_bundle"):
+            gate.await_bundle()
+    except BackendError:
+        if slot is not None:
+            slot.discard()
+        raise
 
 
 class Seat:
@@ -299,21 +315,6 @@ def _start_program(
         slot.discard()
         slot = None
     return start_container(document, bundle, host, slot, meanwhile=meanwhile, gate=gate)
-
-
-@contextmanager
-def _gate_of(
-    document: Document, spec: Document | None, control: socket.socket
-) -> Iterator[Gate | None]:
-    """Yield the gate of a first program whose network the engine connects."""
-    if spec is not None or not document["annotations"].get("toolkit.network.connect"):
-        yield None
-        return
-    gate = Gate(control)
-    try:
-        yield gate
-    finally:
-        gate.close()
 
 
 def _listen(bundle: str, name: str) -> socket.socket:

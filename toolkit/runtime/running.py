@@ -85,6 +85,16 @@ class Running:
         """Drop the connection; the shim and its program go on."""
         self._disconnect("the engine has let go of the shim")
 
+    def go_on(self) -> None:
+        """Tell a shim that its bundle is whole."""
+        self._say({"op": "go on"})
+
+    async def give_up(self) -> None:
+        """Drop a program that was not started; return when nobody connects its network any more."""
+        self._disconnect("the start was given up")
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting])
+
     async def _ask(self, message: Message, fds: list[int] | None = None) -> None:
         if self._control is None:
             raise BackendError("the shim of this program is gone")
@@ -156,11 +166,7 @@ class Running:
             answer = "refused"
         finally:
             os.close(netns_fd)
-        if self._control is not None:
-            try:
-                send_message(self._control, {"op": answer})
-            except OSError:
-                self._disconnect("the shim of the program was lost")
+        self._say({"op": answer})
 
     def _on_reply(self, message: Message) -> None:
         reply = self._replies.get(message["reply"])
@@ -172,9 +178,13 @@ class Running:
             reply.set_result(None)
 
     def _acknowledge(self) -> None:
+        self._say({"op": "acknowledge"})
+
+    def _say(self, message: Message) -> None:
+        """Send something that needs no reply."""
         if self._control is not None:
             try:
-                send_message(self._control, {"op": "acknowledge"})
+                send_message(self._control, message)
             except OSError:
                 self._disconnect("the shim of the program was lost")
 

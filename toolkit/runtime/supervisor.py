@@ -103,12 +103,19 @@ class Supervisor:
         clients: Sequence[AttachClient] = (),
         *,
         backend: str = "native",
+        written: asyncio.Task[None] | None = None,
         connect: Connect | None = None,
     ) -> Running:
         """Run the program of a bundle under a new shim; takes the clients over.
 
-        *connect* is called with the new network namespace where the bundle says so
-        (``toolkit.network.connect``), and awaited before the program runs.
+        Args:
+            bundle_dir: The bundle.
+            clients: Served from the first byte on.
+            backend: ``native`` or ``lxc``.
+            written: Done when the bundle is whole, which the shim waits for;
+                None for one that is. What it raises is raised here.
+            connect: Called with the new network namespace, and awaited before the
+                program runs; None for a program that has no network to be connected.
 
         Raises:
             CommandNotFoundError: The program does not exist in the container.
@@ -117,8 +124,9 @@ class Supervisor:
             BackendError: Anything else.
         """
         await self._await_release(bundle_dir)
-        request = {"op": "start", "bundle": str(bundle_dir), "backend": backend}
-        running = await self._launch(request, clients, connect)
+        request = {"op": "start", "bundle": str(bundle_dir), "backend": backend,
+                   "connect": connect is not None}  # fmt: skip
+        running = await self._launch(request, clients, connect, written)
         self._keep(bundle_dir, running)
         return running
 
@@ -193,13 +201,17 @@ class Supervisor:
         request: Message,
         clients: Sequence[AttachClient],
         connect: Connect | None = None,
+        written: asyncio.Task[None] | None = None,
     ) -> Running:
+        request["awaits_bundle"] = written is not None
         request["clients"] = [client.to_message() for client in clients]
         try:
             for attempt in range(_TRIES):
                 launcher = self._launcher
                 running = await self._send(request, clients, connect)
                 try:
+                    if written is not None:
+                        await self._await_bundle(running, written)
                     await running.started
                 except BackendError:
                     running.forget()
@@ -215,6 +227,15 @@ class Supervisor:
             for client in clients:
                 os.close(client.fd)
         raise BackendError("the launcher does not stay up")
+
+    async def _await_bundle(self, running: Running, written: asyncio.Task[None]) -> None:
+        """Let a shim go on when its bundle is whole; give it up when that fails."""
+        try:
+            await written
+        except BaseException:
+            await running.give_up()
+            raise
+        running.go_on()
 
     async def _send(
         self, request: Message, clients: Sequence[AttachClient], connect: Connect | None

@@ -145,7 +145,8 @@ def _offer_early(slot: Slot | None, gate: Gate | None, undo: ExitStack) -> tuple
         return ()
     netns_fd = os.dup(slot.netns_fd)
     undo.callback(os.close, netns_fd)
-    gate.offer(netns_fd)
+    if not gate.has_offered:
+        gate.offer(netns_fd)
     return (netns_fd,)
 
 
