@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes.engine import World, created, play, started
-from tests.waiting import until
+from tests.fakes.supervisor import NETNS_FD
+from tests.waiting import PATIENCE_SECONDS, until
 from toolkit.engine.model import (
     EndpointSpec,
     HostOptions,
@@ -26,6 +27,7 @@ from toolkit.engine.network_settings import NetworkSettings
 from toolkit.engine.port_choice import has_ipv6
 from toolkit.errors import (
     AddressInUseError,
+    CommandNotFoundError,
     ConflictError,
     FirewallError,
     LinkError,
@@ -249,6 +251,32 @@ def test_a_random_port_is_taken_again_at_the_next_start(world: World) -> None:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+def test_a_proxy_that_still_starts_when_the_start_fails_is_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's first one takes long, and its program is found missing meanwhile."""
+    is_told = threading.Event()
+
+    async def fail(*_: object, connect: Callable[[int], Any], **__: object) -> None:
+        await connect(NETNS_FD)
+        asyncio.get_running_loop().call_later(0.05, is_told.set)
+        raise CommandNotFoundError("nope")
+
+    monkeypatch.setattr(world.host.proxies, "open", lambda: is_told.wait(PATIENCE_SECONDS))
+    monkeypatch.setattr(world.supervisor, "start", fail)
+
+    async def scenario(engine: Engine) -> None:
+        container = await created(engine, **publishing(PortBinding()))
+        with pytest.raises(CommandNotFoundError):
+            await container.start()
+        await settled(engine, container)
+        await until(is_told.is_set)
+        await asyncio.gather(*engine._context.tasks)
+        assert world.host.proxies.leading == {}
+
+    play(world, scenario)
+
+
 @pytest.mark.parametrize("has_proxies", [True, False])
 def test_a_port_without_an_address_is_one_of_ipv6_too_where_a_proxy_serves_it(
     world: World, monkeypatch: pytest.MonkeyPatch, *, has_proxies: bool

@@ -187,6 +187,71 @@ def test_what_a_power_cut_took_of_a_new_container_is_made_again(world: World, lo
     kill_and_reopen(world, before, between, then)
 
 
+def test_what_a_power_cut_took_of_a_running_container_is_made_again(world: World) -> None:
+    """Its row said so before the disk had seen its directory; before, it ran for ever."""
+
+    async def before(engine: Engine) -> None:
+        await started(engine, "new")
+
+    def between() -> None:
+        world.supervisor.last.is_alive = False
+        world.boot_id = "boot-2"
+        world.layers.rw.clear()
+        shutil.rmtree(world.instance.containers_dir)
+
+    async def then(engine: Engine) -> None:
+        container = await engine.container("new")
+        state = container.record.state
+        assert (state.status, state.exit_code, state.error) == (State.EXITED, 137, "host restarted")
+        await container.start()
+
+    kill_and_reopen(world, before, between, then)
+
+
+def test_an_end_of_an_earlier_life_is_not_taken_for_this_ones(world: World) -> None:
+    """A power cut took the blanking of the exit file, not the news of the start."""
+    files: list[tuple[Path, bytes]] = []
+
+    async def before(engine: Engine) -> None:
+        container = await started(engine, "again")
+        world.supervisor.last.end(3)
+        await container.wait()
+        path = world.instance.containers_dir / container.record.id / "exit.json"
+        files.append((path, path.read_bytes()))
+        await container.start()
+
+    def between() -> None:
+        world.supervisor.last.is_alive = False
+        for path, content in files:
+            path.write_bytes(content)
+
+    async def then(engine: Engine) -> None:
+        state = (await engine.container("again")).record.state
+        assert (state.exit_code, state.error) == (137, "engine restarted")
+
+    kill_and_reopen(world, before, between, then)
+
+
+def test_a_container_whose_files_cannot_be_made_again_keeps_no_other_from_opening(
+    world: World,
+) -> None:
+    ids: list[str] = []
+
+    async def before(engine: Engine) -> None:
+        ids.append((await created(engine, "bad")).record.id)
+        await created(engine, "good")
+
+    def between() -> None:
+        directory = world.instance.containers_dir / ids[0]
+        shutil.rmtree(directory)
+        directory.write_text("no directory")
+
+    async def then(engine: Engine) -> None:
+        await (await engine.container("good")).start()
+
+    kill_and_reopen(world, before, between, then)
+
+
 def test_what_belongs_to_no_container_is_swept(world: World) -> None:
     """Fault F-01: a create that was cut short, and a bundle that nobody knows."""
     stray = "ab" * 32

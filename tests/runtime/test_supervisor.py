@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, until
 from toolkit.config import Instance
 from toolkit.errors import BackendError, CommandNotFoundError
 from toolkit.runtime import supervisor as supervisor_module
@@ -42,6 +42,7 @@ class FakeLauncher:
 
     Attributes:
         answer: What its shims say first.
+        offers: They hand a descriptor over with it.
         deaths: So many launchers die at their first request, before they fork.
         requests: What launchers were asked.
         expected: The backends that they were told of.
@@ -50,6 +51,7 @@ class FakeLauncher:
 
     def __init__(self) -> None:
         self.answer: Message = STARTED
+        self.offers = False
         self.deaths = 0
         self.started = 0
         self.environments: list[dict[str, str]] = []
@@ -80,7 +82,7 @@ class FakeLauncher:
                 self.requests.append(self._read(message))
                 self.client_fds.append(fds[1:])
                 self.shims.append(shim)
-                send_message(shim, self.answer)
+                send_message(shim, self.answer, [shim.fileno()] if self.offers else ())
 
     @staticmethod
     def _read(message: Message) -> Message:
@@ -226,7 +228,7 @@ def test_a_shim_that_dies_alone_is_not_started_again(
     play: Callable[..., None], bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(supervisor: Supervisor, launcher: FakeLauncher) -> None:
-        def die(shim: socket.socket, _: Message) -> None:
+        def die(shim: socket.socket, *_: object) -> None:
             shim.close()
 
         monkeypatch.setitem(globals(), "send_message", die)
@@ -235,6 +237,32 @@ def test_a_shim_that_dies_alone_is_not_started_again(
         assert (launcher.started, len(launcher.requests)) == (1, 1)
 
     play(scenario)
+
+
+def test_a_start_that_fails_ends_when_nobody_connects_its_network_any_more(
+    play: Callable[..., None], bundle: Path
+) -> None:
+    """What a start has made on a network is given back behind it, not beside."""
+    is_refused, words = asyncio.Event(), []
+
+    async def connect(_netns_fd: int) -> None:
+        words.append("connecting")
+        await is_refused.wait()
+        await asyncio.sleep(0)
+        words.append("connected")
+
+    async def scenario(supervisor: Supervisor, launcher: FakeLauncher) -> None:
+        start = asyncio.create_task(supervisor.start(bundle, connect=connect))
+        await until(lambda: words == ["connecting"])
+        failure = {"event": "failed", "kind": "BackendError", "text": "no such device"}
+        send_message(launcher.shims[0], failure)
+        await asyncio.to_thread(launcher.shims[0].recv, 1)  # the engine has heard it
+        is_refused.set()
+        with pytest.raises(BackendError, match="no such device"):
+            await start
+        assert words == ["connecting", "connected"]
+
+    play(scenario, answer={"event": "namespace"}, offers=True)
 
 
 def test_many_starts_at_once_are_each_answered(play: Callable[..., None], tmp_path: Path) -> None:

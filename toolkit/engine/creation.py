@@ -109,13 +109,16 @@ async def _make(context: EngineContext, record: ContainerRecord, image: Image) -
 
 
 def remake_files(context: EngineContext, record: ContainerRecord) -> None:
-    """Make again what a power cut took of a container that never ran.
+    """Make again what a power cut took of a container that was new.
 
     Raises:
-        ToolkitError: Its image is gone, or the disk refuses.
+        OSError: The disk refuses.
+        ToolkitError: So it does, or the container's image is gone.
     """
     layers = context.parts.layers
     _make_directory(context, record)
+    if record.driver != layers.driver_name:
+        return  # its layer is that driver's
     try:
         layers.rootfs(record.id)
     except LayerNotFoundError:

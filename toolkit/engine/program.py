@@ -240,14 +240,14 @@ class ContainerProgram(EndingContainer):
         attachments = self._context.attachments
         bundle_dir = self._context.files(self.record.id).bundle_dir
         connect = None
-        proxy: list[asyncio.Task[None]] = []
         if needs_connecting(self.record):
 
             async def connect(netns_fd: int) -> None:
                 await begun["intent"]
                 await attachments.connect(attachment, self.record, netns_fd)
                 await begun["way"]
-                proxy.append(self._context.spawn(attachments.published.start_proxy(attachment)))
+                proxy = attachments.published.start_proxy(attachment)
+                begun.add("proxy", self._context.spawn(proxy))
 
         program = await self._context.parts.supervisor.start(
             bundle_dir,
@@ -257,7 +257,8 @@ class ContainerProgram(EndingContainer):
             connect=connect,
         )
         try:
-            await asyncio.gather(*proxy)
+            if connect is not None:
+                await begun["proxy"]
         except BaseException:
             await self._end_unheard(program)
             raise

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 
     from toolkit.engine.context import EngineContext
     from toolkit.engine.store import Contents, DamagedRow
+    from toolkit.runtime.protocol import ExitStatus
 
+# A power cut may have taken the files of a container in these states; its exit file is on
+# the disk, and its directory with that, when one has ended.
+_PERHAPS_NEW: Final = frozenset({State.CREATED, State.STARTING, State.RUNNING, State.PAUSED})
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
 _log = logging.getLogger(__name__)
@@ -60,7 +64,7 @@ async def recover(context: EngineContext, contents: Contents) -> None:
     for container in context.index.newest_first():
         try:
             await _resolve(context, container, reason)
-        except ToolkitError as error:  # one container never keeps the engine from opening
+        except (OSError, ToolkitError) as error:  # no container keeps the engine from opening
             _log.warning("container %s: %s", container.record.id, error)
     await context.on_host(_sweep, context, {c.record.id for c in context.index.newest_first()})
 
@@ -159,12 +163,11 @@ async def _resolve(context: EngineContext, container: Container, reason: str) ->
     record = container.record
     status = record.state.status
     files = context.files(record.id)
-    if status == State.CREATED:
-        await context.on_host(remake_files, context, record)
-    elif status == State.REMOVING or (status != State.DEAD and not files.dir.is_dir()):
+    has_ended = status in {State.EXITED, State.RESTARTING}
+    if status == State.REMOVING or (has_ended and not files.dir.is_dir()):
         await container.finish_removal()
         return
-    ended = await context.on_host(read_exit_status, files.exit_status)
+    ended = await context.on_host(_read_end, context, record)
     if status in {State.STARTING, State.RUNNING, State.PAUSED}:
         program = await context.parts.supervisor.reconnect(files.bundle_dir)
         if program is not None:
@@ -173,7 +176,7 @@ async def _resolve(context: EngineContext, container: Container, reason: str) ->
                 await container.remove(force=True, volumes=True)
             return
         await context.on_host(end_cgroup, context, record)
-        ended = ended or await context.on_host(read_exit_status, files.exit_status)
+        ended = ended or await context.on_host(_read_end, context, record)
         await container.settle(ended or killed_status(), "" if ended else reason)
     elif status == State.CREATED and ended is not None:
         # It was started and ended; a power cut took the news of both.
@@ -185,6 +188,18 @@ async def _resolve(context: EngineContext, container: Container, reason: str) ->
         await context.on_host(_remove_tree, files.bundle_dir)
         if container.record.spec.host.auto_remove and container.record.state.started_at:
             await container.finish_removal(volumes=True)
+        elif status in _PERHAPS_NEW:
+            await context.on_host(remake_files, context, record)
+
+
+def _read_end(context: EngineContext, record: ContainerRecord) -> ExitStatus | None:
+    """Return how the program ended, as its shim has written it down.
+
+    After a power cut the file may still tell of an earlier life, which the record knows.
+    """
+    found = read_exit_status(context.files(record.id).exit_status)
+    is_earlier = found is not None and found.finished_at == record.state.finished_at
+    return None if is_earlier else found
 
 
 def _sweep(context: EngineContext, known: set[ContainerId]) -> None:

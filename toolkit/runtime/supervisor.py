@@ -211,31 +211,23 @@ class Supervisor:
                 running = await self._send(request, clients, connect)
                 try:
                     if written is not None:
-                        await self._await_bundle(running, written)
+                        await written
+                        running.go_on()
                     await running.started
                 except BackendError:
-                    running.forget()
+                    await running.give_up()
                     is_last = attempt + 1 == _TRIES or running.was_refused
                     if not is_last and await self._replace_launcher(launcher):
                         continue  # it died before it could fork: nothing was started
                     raise
                 except BaseException:
-                    running.forget()
+                    await running.give_up()
                     raise
                 return running
         finally:
             for client in clients:
                 os.close(client.fd)
         raise BackendError("the launcher does not stay up")
-
-    async def _await_bundle(self, running: Running, written: asyncio.Task[None]) -> None:
-        """Let a shim go on when its bundle is whole; give it up when that fails."""
-        try:
-            await written
-        except BaseException:
-            await running.give_up()
-            raise
-        running.go_on()
 
     async def _send(
         self, request: Message, clients: Sequence[AttachClient], connect: Connect | None
