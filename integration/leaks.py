@@ -76,7 +76,7 @@ class Ledger:
                 _described(pid, engine_pid) for pid in {*processes, *inside} - {engine_pid}
             ),
             zombies=Counter(_zombies({engine_pid, *processes})),
-            descriptors=Counter(_descriptors(engine_pid)),
+            descriptors=_without_shims_ahead(Counter(_descriptors(engine_pid))),
             files=Counter(_files(instance)),
         )
 
@@ -203,6 +203,12 @@ def _descriptors(engine_pid: int) -> Iterator[str]:
         target = _NUMBERED.sub("", link)
         if link not in waiting and not _NO_LEAK.search(target):
             yield target
+
+
+def _without_shims_ahead(found: Traces) -> Traces:
+    """Return descriptors without those of shims that wait: a socket and a namespace each."""
+    ahead = min(found["net"], _MOST_AHEAD[_SLOT])
+    return found - Counter({"net": ahead, "socket": ahead})
 
 
 def _pipes_of_waiting(engine_pid: int) -> Iterator[str]:

@@ -47,6 +47,7 @@ class FakeLauncher:
         requests: What launchers were asked.
         expected: The backends that they were told of.
         shims: Control sockets of the shims.
+        ahead: Sockets of shims that it hands over when it starts, with a namespace each.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class FakeLauncher:
         self.expected: list[str] = []
         self.client_fds: list[list[int]] = []
         self.shims: list[socket.socket] = []
+        self.ahead: list[socket.socket] = []
 
     def __call__(self, engine_fd: int, environment: dict[str, str]) -> FakeProcess:
         self.started += 1
@@ -69,6 +71,10 @@ class FakeLauncher:
 
     def _serve(self, control: socket.socket, dies: bool) -> None:  # noqa: FBT001 - a thread's
         with control:
+            for shim in self.ahead:
+                with open("/dev/null", "rb") as namespace:  # noqa: PTH123 - a descriptor is wanted
+                    send_message(control, {"event": "waits"}, [shim.fileno(), namespace.fileno()])
+                shim.close()
             while received := receive_message(control):
                 message, fds = received
                 if message["op"] == "expect":
@@ -170,6 +176,61 @@ def test_a_start_names_the_bundle_and_passes_the_clients(
             os.fstat(client.fd)
 
     play(scenario)
+
+
+def test_a_shim_that_waits_is_asked_itself_and_its_network_is_connected_at_once(
+    play: Callable[..., None], bundle: Path
+) -> None:
+    shim, engines = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    async def scenario(supervisor: Supervisor, launcher: FakeLauncher) -> None:
+        await until(lambda: bool(supervisor._ahead._waiting))
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connected: list[int] = []
+
+        async def connect(netns_fd: int) -> None:
+            connected.append(os.fstat(netns_fd).st_rdev)
+
+        async def wait_written() -> None:
+            await written
+
+        start = asyncio.ensure_future(
+            supervisor.start(bundle, written=asyncio.ensure_future(wait_written()), connect=connect)
+        )
+        message, (control_fd,) = await asyncio.to_thread(receive_message, shim) or ({}, [-1])
+        assert (message["op"], message["has_offered"]) == ("start", True)
+        with socket.socket(fileno=control_fd) as control:
+            assert await asyncio.to_thread(receive_message, control) == ({"op": "connected"}, [])
+            assert connected == [os.stat("/dev/null").st_rdev]  # noqa: PTH116 - of a device
+            written.set_result(None)
+            assert await asyncio.to_thread(receive_message, control) == ({"op": "go on"}, [])
+            send_message(control, STARTED)
+            assert (await start).pid == 4711
+        assert launcher.requests == []
+
+    with shim:
+        play(scenario, ahead=[engines])
+
+
+def test_a_bundle_that_cannot_be_written_gives_the_shim_up(
+    play: Callable[..., None], bundle: Path
+) -> None:
+    shim, engines = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    async def scenario(supervisor: Supervisor, launcher: FakeLauncher) -> None:
+        async def fail() -> None:
+            raise OSError(28, "No space left on device")
+
+        await until(lambda: bool(supervisor._ahead._waiting))
+        with pytest.raises(OSError, match="No space"):
+            await supervisor.start(bundle, written=asyncio.ensure_future(fail()))
+        _, (control_fd,) = await asyncio.to_thread(receive_message, shim) or ({}, [-1])
+        with socket.socket(fileno=control_fd) as control:
+            assert await asyncio.to_thread(receive_message, control) is None
+        assert launcher.requests == []
+
+    with shim:
+        play(scenario, ahead=[engines])
 
 
 def test_the_launcher_gets_nothing_of_the_engines_environment(

@@ -27,7 +27,6 @@ from toolkit.errors import BackendError, ToolkitError
 from toolkit.kernel import process
 from toolkit.kernel.cgroups import CgroupHost
 from toolkit.runtime.gate import Gate
-from toolkit.runtime.logwriter import LogWriter
 from toolkit.runtime.lxc.container import start_container as start_lxc
 from toolkit.runtime.lxc.crew import Crew, learn_lxc
 from toolkit.runtime.native.container import start_container, start_exec
@@ -39,6 +38,7 @@ from toolkit.runtime.protocol import (
     receive_message,
     send_message,
 )
+from toolkit.runtime.seat import Seat
 from toolkit.runtime.shim import Shim
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
     from toolkit.runtime.backend import Document, Program
 
-_BACKLOG: Final = 16
 _QUIET_MS: Final = 30  # slots are made when no start has come for so long
 _NUMBERS: Final = {"native": 3, "lxc": 2}  # of shims that wait
 
@@ -69,16 +68,23 @@ class Launcher:
         self._wanted = {"native": 0, "lxc": 0, backend: _NUMBERS[backend]}
         self._waiting: dict[str, list[socket.socket]] = {name: [] for name in self._wanted}
         self._made = 0
+        self._handed_over: set[socket.socket] = set()
+        self._failed = 0  # shims that came to nothing, since one was taken
+        self._poller = select.poll()
 
     def serve(self) -> None:
         """Serve until the engine is gone; shims live on, slots do not."""
         sweep_slots(self._host, self._parent)
-        poller = select.poll()
-        poller.register(self._engine, select.POLLIN)
+        self._poller.register(self._engine, select.POLLIN)
         while True:
             lacking = self._lacking()
-            if not poller.poll(_QUIET_MS if lacking else None):
+            ready = [fd for fd, _ in self._poller.poll(_QUIET_MS if lacking else None)]
+            if not ready:
                 self._add_waiting(lacking)
+                continue
+            for shim in [each for each in self._waiting["native"] if each.fileno() in ready]:
+                self._hear(shim)
+            if self._engine.fileno() not in ready:
                 continue
             received = receive_message(self._engine)
             if received is None:
@@ -92,9 +98,13 @@ class Launcher:
                 os.close(fd)
 
     def _lacking(self) -> str:
-        """Return a backend for which too few shims wait; empty for none."""
-        wanted = self._wanted.items()
-        return next((name for name, most in wanted if len(self._waiting[name]) < most), "")
+        """Return a backend for which too few shims wait; empty for none.
+
+        One that could not be made is not tried again before the next start.
+        """
+        there = {name: len(waiting) for name, waiting in self._waiting.items()}
+        there["native"] += self._failed
+        return next((name for name, most in self._wanted.items() if there[name] < most), "")
 
     def _expect(self, backend: str) -> None:
         """Make ready for a start that comes soon."""
@@ -104,8 +114,28 @@ class Launcher:
         if not self._waiting[backend]:
             self._add_waiting(backend)
 
+    def _hear(self, shim: socket.socket) -> None:
+        """Hand a shim with its slot over to the engine; forget one that is taken, or dead."""
+        received = None
+        with suppress(OSError, ValueError):
+            received = receive_message(shim)
+        if received is None:
+            self._failed = 0 if shim in self._handed_over else self._failed + 1
+            self._handed_over.discard(shim)
+            self._poller.unregister(shim)
+            self._waiting["native"].remove(shim)
+            shim.close()
+            return
+        self._handed_over.add(shim)
+        with suppress(OSError):  # the engine is gone, which is read next
+            send_message(self._engine, *received)
+        for fd in received[1]:
+            os.close(fd)
+
     def _start(self, message: Message, fds: list[int]) -> None:
-        waiting = self._waiting[message["backend"]] if message["op"] == "start" else []
+        """Give a start to a crew that waits, or fork anew: the engine has the slots."""
+        self._failed = 0
+        waiting = self._waiting["lxc"] if message.get("backend") == "lxc" else []
         while waiting:
             with waiting.pop(0) as shim, suppress(OSError):
                 send_message(shim, message, fds)
@@ -124,14 +154,15 @@ class Launcher:
             process.set_name(f"toolkit-{'crew' if backend == 'lxc' else 'slot'}")
             if backend == "lxc":
                 make = partial(Crew.make, self._host, rehearsed=True)
-                return _run_waiting(theirs, self._host, make)
-            return _run_waiting(
-                theirs, self._host, lambda: Slot.make(self._host, path, self._staging_dir)
-            )
+                return _run_crew(theirs, self._host, make())
+            slot = Slot.make(self._host, path, self._staging_dir)
+            return _run_handed_over(theirs, self._host, slot)
 
         self._fork(wait_for_start, -1)
         theirs.close()
         self._waiting[backend].append(ours)
+        if backend == "native":
+            self._poller.register(ours, select.POLLIN)
 
     def _fork(self, body: Callable[[], int], control_fd: int) -> None:
         try:
@@ -189,21 +220,50 @@ def _become_shim(body: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def _run_waiting(
-    launcher: socket.socket, host: CgroupHost, make: Callable[[], Slot | Crew | None]
+def _run_crew(launcher: socket.socket, host: CgroupHost, crew: Crew | None) -> int:
+    """Wait for the launcher's word, and start what it names."""
+    with launcher:
+        received = receive_message(launcher)
+    return _run_received(received, host, crew)
+
+
+def _run_handed_over(launcher: socket.socket, host: CgroupHost, slot: Slot | None) -> int:
+    """Wait for the engine's word, and start what it names.
+
+    The launcher hears that its shim is taken when the program runs: not while it is made.
+    """
+    engines, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with engines, suppress(OSError):  # a launcher that is gone closed the only other way in
+        namespaces = [slot.netns_fd] if slot is not None else []
+        send_message(launcher, {"event": "waits"}, [engines.fileno(), *namespaces])
+    with ours:
+        received = receive_message(ours)
+    return _run_received(received, host, slot, started=launcher.close)
+
+
+def _run_received(
+    received: tuple[Message, list[int]] | None,
+    host: CgroupHost,
+    slot: Slot | Crew | None,
+    *,
+    started: Callable[[], None] = lambda: None,
 ) -> int:
-    slot = make()
-    received = receive_message(launcher)
-    launcher.close()
     if received is None:
         if slot is not None:
             slot.discard()
         return 0
     process.set_name("toolkit-shim")
-    return run_shim(*received, host, slot)
+    return run_shim(*received, host, slot, started=started)
 
 
-def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Crew | None) -> int:
+def run_shim(
+    message: Message,
+    fds: list[int],
+    host: CgroupHost,
+    slot: Slot | Crew | None,
+    *,
+    started: Callable[[], None] = lambda: None,
+) -> int:
     """Start the program that the request names and serve it to its end."""
     control = socket.socket(fileno=fds[0])
     bundle = message["bundle"]
@@ -229,6 +289,7 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Cr
     for options, fd in zip(message["clients"], fds[1:], strict=True):
         shim.add_client(AttachClient.from_message(options, fd))
     shim.add_control(control)
+    started()
     shim.serve()
     shim.close()
     if spec is not None:
@@ -239,7 +300,8 @@ def run_shim(message: Message, fds: list[int], host: CgroupHost, slot: Slot | Cr
 def _await_bundle(message: Message, gate: Gate, slot: Slot | Crew | None) -> None:
     """Return when the bundle is whole; meanwhile the engine connects a slot's network."""
     try:
-        if message.get("connect") and isinstance(slot, Slot):
+        gate.has_offered = bool(message.get("has_offered"))
+        if message.get("connect") and isinstance(slot, Slot) and not gate.has_offered:
             gate.offer(slot.netns_fd)
         if message.get("awaits_bundle"):
             gate.await_bundle()
@@ -247,48 +309,6 @@ def _await_bundle(message: Message, gate: Gate, slot: Slot | Crew | None) -> Non
         if slot is not None:
             slot.discard()
         raise
-
-
-class Seat:
-    """Where a shim writes and listens: taken while the program is on its way.
-
-    Attributes:
-        log: The program's log.
-        listener: Where a later engine finds the shim.
-    """
-
-    log: LogWriter
-    listener: socket.socket
-
-    def __init__(self, bundle: str, name: str, annotations: dict[str, str]) -> None:
-        self._bundle = bundle
-        self._name = name
-        self._taken = False
-        self.annotations = annotations
-
-    def take(self) -> None:
-        """Open the log and listen; a second call does nothing.
-
-        Raises:
-            BackendError: The disk is full, or the bundle is gone.
-        """
-        if self._taken:
-            return
-        try:
-            self.log = LogWriter(
-                self.annotations["toolkit.log.path"],
-                max_bytes=int(self.annotations.get("toolkit.log.max_bytes") or 0),
-                max_files=int(self.annotations.get("toolkit.log.max_files") or 1),
-            )
-            self.listener = _listen(self._bundle, self._name)
-        except OSError as error:
-            raise BackendError(f"cannot open log and socket: {error}") from error
-        self._taken = True
-
-    def vacate(self) -> None:
-        """Take the socket's name away: a bundle may see many added programs."""
-        with suppress(OSError):  # the bundle is gone already
-            os.unlink(os.path.join(self._bundle, self._name))
 
 
 def _read_document(bundle: str, name: str) -> Document:
@@ -315,24 +335,6 @@ def _start_program(
         slot.discard()
         slot = None
     return start_container(document, bundle, host, slot, meanwhile=meanwhile, gate=gate)
-
-
-def _listen(bundle: str, name: str) -> socket.socket:
-    """Listen in the bundle, which only root can enter; replace what an earlier shim left.
-
-    By the bundle's descriptor: its path may be longer than a socket's name can be.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    bundle_fd = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=bundle_fd)
-        listener.bind(f"/proc/self/fd/{bundle_fd}/{name}")
-    finally:
-        os.close(bundle_fd)
-    listener.listen(_BACKLOG)
-    listener.settimeout(0)
-    return listener
 
 
 def _leave_output() -> None:

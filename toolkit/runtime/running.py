@@ -85,6 +85,18 @@ class Running:
         """Drop the connection; the shim and its program go on."""
         self._disconnect("the engine has let go of the shim")
 
+    def connect_namespace(self, netns_fd: int) -> None:
+        """Begin to connect the program's network namespace; closes the descriptor in the end.
+
+        One that needs nothing of the engine is left as it is.
+        """
+        if self._connect is None:
+            os.close(netns_fd)
+        else:
+            self._connecting = self._loop.create_task(
+                self._connect_namespace(netns_fd, self._connect)
+            )
+
     def go_on(self) -> None:
         """Tell a shim that its bundle is whole."""
         self._say({"op": "go on"})
@@ -131,7 +143,7 @@ class Running:
             return
         match message["event"]:
             case "namespace":
-                self._connecting = self._loop.create_task(self._connect_namespace(fds[0]))
+                self.connect_namespace(fds[0])
             case "started":
                 self.pid = message["pid"]
                 self.start_time_ticks = message["start_time"]
@@ -155,11 +167,10 @@ class Running:
             case "released":  # the last word; what the shim still sends goes to clients
                 self._disconnect("the program has ended")
 
-    async def _connect_namespace(self, netns_fd: int) -> None:
+    async def _connect_namespace(self, netns_fd: int, connect: Connect) -> None:
         """Have the network connected, and tell the shim, which goes on or gives up."""
         try:
-            if self._connect is not None:
-                await self._connect(netns_fd)
+            await connect(netns_fd)
             answer = "connected"
         except (ToolkitError, OSError) as error:
             self._refusal = error

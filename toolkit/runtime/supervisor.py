@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 from toolkit.errors import BackendError
 from toolkit.kernel import process as processes
 from toolkit.kernel.cgroup_grace import GracePeriod
+from toolkit.runtime.ahead import ShimsAhead
 from toolkit.runtime.exitfile import read_exit_status
 from toolkit.runtime.protocol import (
     SHIM_SOCKET,
     AttachClient,
     ExitStatus,
     Message,
+    receive_message,
     send_message,
 )
 from toolkit.runtime.running import Connect, Running
@@ -54,6 +56,7 @@ class Supervisor:
         self._reviving = asyncio.Lock()
         self._running: dict[Path, Running] = {}
         self._grace = GracePeriod()
+        self._ahead = ShimsAhead()
 
     async def open(self) -> None:
         """Start the launcher."""
@@ -75,15 +78,14 @@ class Supervisor:
         finally:
             theirs.close()
         self._socket = ours
+        asyncio.get_running_loop().add_reader(ours, self._on_launcher)
 
     async def close(self) -> None:
         """End the launcher; shims and their programs go on."""
         for running in [*self._running.values()]:
             running.forget()
         self._running.clear()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._let_go_of_launcher()
         if self._launcher is not None:
             await asyncio.to_thread(self._launcher.wait)
             self._launcher = None
@@ -235,9 +237,13 @@ class Supervisor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(0)
         fds = [theirs.fileno(), *(client.fd for client in clients)]
+        namespaces = None
         try:
-            async with self._sending:
-                await self._send_when_writable(request, fds)
+            if request.get("backend") == "native":
+                namespaces = self._ahead.give(request, fds)
+            if namespaces is None:
+                async with self._sending:
+                    await self._send_when_writable(request, fds)
         except OSError:
             pass  # the launcher is gone: the other end closes, and the caller sees that
         except BaseException:
@@ -245,7 +251,10 @@ class Supervisor:
             raise
         finally:
             theirs.close()
-        return Running(ours, connect)
+        running = Running(ours, connect)
+        for netns_fd in namespaces or ():
+            running.connect_namespace(netns_fd)
+        return running
 
     async def _send_when_writable(self, request: Message, fds: Sequence[int]) -> None:
         loop = asyncio.get_running_loop()
@@ -275,10 +284,32 @@ class Supervisor:
                 return self._launcher is not None
             if asked is None or not await asyncio.to_thread(_has_ended, asked):
                 return False
-            if self._socket is not None:
-                self._socket.close()
+            self._let_go_of_launcher()
             await self.open()
             return True
+
+    def _let_go_of_launcher(self) -> None:
+        self._ahead.close()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _on_launcher(self) -> None:
+        """Take up the shims that the launcher has made ahead."""
+        if self._socket is None:
+            return
+        try:
+            received = receive_message(self._socket)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            received = None
+        if received is None:  # it is gone, and with it what it has made: the next start finds out
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._ahead.close()
+        elif received[1]:
+            self._ahead.add(received[1])
 
 
 def _has_ended(launcher: subprocess.Popen[bytes]) -> bool:
