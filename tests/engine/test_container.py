@@ -99,6 +99,18 @@ def test_many_starts_at_once_start_one_program(world: World) -> None:
     play(world, scenario)
 
 
+def test_a_start_whose_shim_was_lost_leaves_nothing_in_its_control_group(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        container = await created(engine)
+        world.supervisor.failure = BackendError("the shim of the program was lost")
+        with pytest.raises(BackendError):
+            await container.start()
+        group = world.cgroups.groups[f"test/{container.record.id}"]
+        assert group.calls == ["kill", "remove"]
+
+    play(world, scenario)
+
+
 def test_a_container_can_be_started_again_after_its_end(world: World) -> None:
     """RT-023: the old exit status does not come back."""
 

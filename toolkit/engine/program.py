@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast
 
-from toolkit.engine.ending import END_SECONDS, EndingContainer
+from toolkit.engine.ending import END_SECONDS, EndingContainer, end_cgroup
 from toolkit.engine.launch import write_bundle
 from toolkit.engine.links import entries_of, environment_of
 from toolkit.engine.model import State
@@ -273,6 +273,9 @@ class ContainerProgram(EndingContainer):
 
     async def _undo_start(self, error: BaseException, move: str) -> None:
         code = error.exit_code if isinstance(error, CommandError) else FAILED_START_EXIT_CODE
+        if isinstance(error, BackendError):  # its shim may have gone without a word
+            with contextlib.suppress(ToolkitError):
+                await self._context.on_host(end_cgroup, self._context, self.record)
         bundle_dir = self._context.files(self.record.id).bundle_dir
         await self._context.on_host(shutil.rmtree, bundle_dir, ignore_errors=True)
         await self._move(move, exit_code=code, error=str(error))
