@@ -212,6 +212,28 @@ def test_a_shim_that_waits_is_asked_itself_and_its_network_is_connected_at_once(
         play(scenario, ahead=[engines])
 
 
+def test_whatever_connecting_fails_with_ends_the_start(
+    play: Callable[..., None], bundle: Path
+) -> None:
+    shim, engines = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    async def scenario(supervisor: Supervisor, _launcher: FakeLauncher) -> None:
+        async def connect(_netns_fd: int) -> None:
+            raise RuntimeError("a mistake")
+
+        await until(lambda: bool(supervisor._ahead._waiting))
+        start = asyncio.ensure_future(supervisor.start(bundle, connect=connect))
+        _, (control_fd,) = await asyncio.to_thread(receive_message, shim) or ({}, [-1])
+        with socket.socket(fileno=control_fd) as control:
+            assert await asyncio.to_thread(receive_message, control) == ({"op": "refused"}, [])
+            send_message(control, {"event": "failed", "kind": "BackendError", "text": "refused"})
+            with pytest.raises(RuntimeError, match="a mistake"):
+                await start
+
+    with shim:
+        play(scenario, ahead=[engines])
+
+
 def test_a_bundle_that_cannot_be_written_gives_the_shim_up(
     play: Callable[..., None], bundle: Path
 ) -> None:

@@ -172,7 +172,7 @@ class Running:
         try:
             await connect(netns_fd)
             answer = "connected"
-        except (ToolkitError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the start must not wait on
             self._refusal = error
             answer = "refused"
         finally:
