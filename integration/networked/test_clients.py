@@ -146,7 +146,9 @@ def test_both_commands_fold_ports_alike(world: World) -> None:
 
 def test_both_commands_count_bytes_alike(world: World) -> None:
     docker, own = (CommandLine(world, program) for program in CLIENTS)
-    own.run("-v", "/v", "busybox", "sh", "-c", "echo 12345 >/v/x; cp /bin/busybox /y; sleep 60")
+    writing = "echo 12345 >/v/x; cp /bin/busybox /y; echo written; sleep 60"
+    own.run("--name", "busy", "-v", "/v", "busybox", "sh", "-c", writing)
+    assert comes_true(lambda: own("logs", "busy") == "written\n")
     shown = docker("system", "df")
     assert shown == own("system", "df")
     assert [line.split()[0] for line in shown.splitlines()] == [

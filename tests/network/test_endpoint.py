@@ -19,6 +19,7 @@ from toolkit.network.link_names import LinkOwner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from toolkit.network.interfaces import VethPair
     from toolkit.network.rtnetlink import NetworkStack
 
 GATEWAY = IPv4Interface("172.17.42.1/16")
@@ -108,6 +109,22 @@ def test_an_interface_that_is_there_already_is_told(rig: Rig) -> None:
     with pytest.raises(LinkError) as caught:
         Endpoint.connect(rig.bridge, rig.seat, NETNS)
     assert caught.value.errno == errno.EEXIST
+
+
+def test_a_link_of_an_earlier_life_that_goes_at_this_moment_is_no_hindrance(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart: the kernel takes the old one away with its namespace, when it finds time."""
+    create, refusals = rig.stack.create_veth, [errno.EEXIST]
+
+    def create_veth(pair: VethPair) -> None:
+        if refusals:
+            raise LinkError("create veth", pair.name, refusals.pop())
+        create(pair)
+
+    monkeypatch.setattr(rig.stack, "create_veth", create_veth)
+    Endpoint.connect(rig.bridge, rig.seat, NETNS)
+    assert len(rig.veths()) == 1
 
 
 def test_a_new_engine_finds_the_endpoint_again(rig: Rig) -> None:

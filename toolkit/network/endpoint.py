@@ -119,9 +119,11 @@ def _create_veth(bridge: Bridge, seat: Seat, bridge_index: int, netns_fd: int) -
         try:
             bridge.stack.create_veth(pair)
         except LinkError as error:
-            there = bridge.stack.link(name) if error.errno == errno.EEXIST else None
-            if there is None or attempt == _ATTEMPTS:
+            if error.errno != errno.EEXIST or attempt == _ATTEMPTS:
                 raise
+            there = bridge.stack.link(name)
+            if there is None:  # it went with its namespace between the two calls
+                continue
             if LinkOwner.of(there.alias) in {None, seat.owner}:
                 bridge.stack.delete_link(name)
             else:
