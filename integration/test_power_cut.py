@@ -13,20 +13,19 @@ import random
 import signal
 import struct
 import subprocess
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from integration.conftest import Engine, clear
-from integration.pace import SLOWNESS
+from integration.network.conftest import comes_true
 from toolkit.bootstrap import bootstrap_image
 from toolkit.config import Instance
 from toolkit.vm.leftovers import Leftovers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 _CUTS = 6
@@ -64,17 +63,9 @@ class Disk:
         """Unmount it, as soon as the last process of the engine has let go."""
         if not self._device:
             return
-        _until(lambda: not _fails("umount", str(self._mounted)))
+        assert comes_true(lambda: not _fails("umount", str(self._mounted)), _PATIENCE_SECONDS)
         _run("losetup", "--detach", self._device)
         self._device = ""
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    """Wait for the kernel, which tells nobody."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS * SLOWNESS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _run(*command: str) -> str:
@@ -113,7 +104,7 @@ def test_what_was_answered_survives_power_cuts(disk: tuple[Engine, Disk]) -> Non
     log = engine.data_dir / "engine.db-wal"
     for number in range(_CUTS):
         if number % 2:  # the log has its whole size: a commit writes no journal
-            _until(lambda: log.stat().st_size >= _LOG_FILLED_BYTES)
+            assert comes_true(lambda: log.stat().st_size >= _LOG_FILLED_BYTES, _PATIENCE_SECONDS)
         for _ in range(chance.randrange(1, 4)):
             code = chance.randrange(1, 100)
             created[_create(engine, code)] = code

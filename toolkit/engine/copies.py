@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from toolkit.engine.store import decode_record, encode_record
 from toolkit.errors import StorageError
+from toolkit.storage.durable import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ _LARGEST_BYTES: Final = 16 * 1024 * 1024
 
 def write_copy(container_dir: Path, record: ContainerRecord) -> None:
     """Write a record beside the container's files, durably and at once or not at all."""
-    write_durably(container_dir / COPY_NAME, encode_record(record))
+    replace_file(container_dir / COPY_NAME, encode_record(record))
 
 
 def read_copy(container_dir: Path) -> ContainerRecord | None:
@@ -47,20 +48,3 @@ def read_copy(container_dir: Path) -> ContainerRecord | None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise StorageError(f"{path}: not a regular file")
         return decode_record(file.read(_LARGEST_BYTES), container_dir.name)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file: after a power cut it has the old content or all of the new."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(temporary, flags, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(fd)
-    temporary.rename(path)
-    directory_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory_fd)
-    finally:
-        os.close(directory_fd)

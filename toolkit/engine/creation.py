@@ -37,11 +37,7 @@ from toolkit.engine.security import SecurityChoice
 from toolkit.engine.sharing import resolved_sharing, shared_with
 from toolkit.engine.validation import check_line, check_spec
 from toolkit.engine.volumes import ANONYMOUS_LABEL
-from toolkit.errors import (
-    ContainerNotFoundError,
-    InvalidRequestError,
-    StorageError,
-)
+from toolkit.errors import ContainerNotFoundError, InvalidRequestError, StorageError
 from toolkit.kernel.capabilities import held_capabilities
 from toolkit.runtime.exitfile import blank_exit_status
 from toolkit.storage.layer import LayerNotFoundError

@@ -107,7 +107,7 @@ class ContainerFiles:
             (self.hosts, add_entries(hosts_text(record), linked)),
             (self.resolv_conf, resolv_conf_text(record, self.defaults)),
         ):
-            replace_file(path, text.encode(), 0o644)
+            put_new_file(path, text.encode(), 0o644)
 
     def renew_etc(self, before: ContainerRecord, record: ContainerRecord) -> None:
         """Change the files of a running container whose networks have changed.
@@ -188,7 +188,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def replace_file(path: Path, data: bytes, mode: int) -> None:
+def put_new_file(path: Path, data: bytes, mode: int) -> None:
     """Put a new file in a file's place, in few steps: a start waits for each.
 
     Who holds the old one open keeps it (row S-72).

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from toolkit.engine.files import replace_file
+from toolkit.engine.files import put_new_file
 from toolkit.engine.inits import TARGET as INIT_TARGET
 from toolkit.engine.inits import init_arguments
 from toolkit.engine.launch_mounts import asked_mount, bind, default_mounts, etc_mounts
@@ -81,7 +81,7 @@ def write_bundle(record: ContainerRecord, context: LaunchContext) -> None:
     document = launch_document(record, context)
     files.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (files.bundle_dir / "rootfs").mkdir(mode=0o700, exist_ok=True)  # only a place to mount on
-    replace_file(files.bundle_dir / "config.json", _encoder.encode(document), 0o644)
+    put_new_file(files.bundle_dir / "config.json", _encoder.encode(document), 0o644)
 
 
 def launch_document(record: ContainerRecord, context: LaunchContext) -> Document:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from toolkit.engine.copies import write_durably
 from toolkit.errors import InvalidRequestError, NotFoundError, StorageError
+from toolkit.storage.durable import replace_file
 from toolkit.storage.opened import opened_directories
 from toolkit.storage.trees import remove_entry, tree_size_bytes
 
@@ -199,7 +199,7 @@ def _is_directory(path: Path) -> bool:
 
 def _make_volume(data_dir: Path, notes: Volume) -> None:
     """Write what a volume is, and then make where its content is."""
-    write_durably(data_dir.parent / _NOTES, msgspec.json.encode(notes))
+    replace_file(data_dir.parent / _NOTES, msgspec.json.encode(notes))
     try:
         data_dir.mkdir(mode=0o755)
         data_dir.chmod(0o755)

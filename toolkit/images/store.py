@@ -34,7 +34,8 @@ from toolkit.images.image import (
 from toolkit.images.references import Reference
 from toolkit.images.removal import ImageUser, Removal, Removed
 from toolkit.images.tags import TagFile
-from toolkit.storage.durable import remove_unfinished, replace_file, sync_directory
+from toolkit.kernel.directories import sync_directory
+from toolkit.storage.durable import remove_unfinished, replace_file
 from toolkit.storage.layer import ChainId
 
 if TYPE_CHECKING:

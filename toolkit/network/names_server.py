@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.errors import KernelCallError, NameServerError
+from toolkit.kernel.directories import listen_in
 from toolkit.kernel.process import open_pidfd, signal_pidfd, start_time_ticks
 from toolkit.network.dns.control import Channel
 from toolkit.network.hosts_file import check_host_name
@@ -247,16 +248,12 @@ class NamesServer:
         if self._child is not None:
             self._child.wait(_STOP_SECONDS)  # nobody listens there: it is dead
         package_parent = str(Path(__file__).resolve().parents[2])
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         dir_fd = os.open(self._run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            listener = listen_in(dir_fd, _SOCKET, socket.SOCK_STREAM, _BACKLOG)
+        finally:
+            os.close(dir_fd)
         with listener:
-            try:
-                with suppress(FileNotFoundError):
-                    os.unlink(_SOCKET, dir_fd=dir_fd)
-                listener.bind(f"/proc/self/fd/{dir_fd}/{_SOCKET}")
-            finally:
-                os.close(dir_fd)
-            listener.listen(_BACKLOG)
             fd = str(listener.fileno())
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
                 (sys.executable, "-I", "-X", "utf8", "-c", _CODE, fd, package_parent),

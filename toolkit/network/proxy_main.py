@@ -23,6 +23,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from toolkit.kernel.directories import listen_in
 from toolkit.network.proxy_datagrams import DatagramForward
 from toolkit.network.proxy_loop import READABLE, Loop
 from toolkit.network.proxy_streams import StreamForward
@@ -266,7 +267,7 @@ def _become_proxy(wait_for_start: Callable[[], Start | None], dir_fd: int) -> No
 
 def _run_proxy(start: Start, dir_fd: int) -> None:
     _set_name("toolkit-proxy")
-    control = _listen(dir_fd, start.name)
+    control = listen_in(dir_fd, start.name, socket.SOCK_SEQPACKET, _BACKLOG)
     listeners = [socket.socket(fileno=fd) for fd in start.fds[1:]]
     _answer_starter(start.fds[0], {"pid": os.getpid()})
     os.close(start.fds[0])
@@ -274,16 +275,6 @@ def _run_proxy(start: Start, dir_fd: int) -> None:
     serve(listeners, [(host, port) for host, port in start.backends], control)
     with suppress(OSError):
         os.unlink(start.name, dir_fd=dir_fd)
-
-
-def _listen(dir_fd: int, name: str) -> socket.socket:
-    """Listen under a name in the directory, in the place of what a dead proxy left."""
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=dir_fd)
-    control.bind(f"/proc/self/fd/{dir_fd}/{name}")
-    control.listen(_BACKLOG)
-    return control
 
 
 def _answer_starter(fd: int, message: Message) -> None:

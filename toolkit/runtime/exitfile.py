@@ -12,6 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
+from toolkit.kernel.directories import sync_directory
 from toolkit.runtime.protocol import ExitStatus
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def write_exit_status(path: str, status: ExitStatus) -> None:
     finally:
         os.close(fd)
     if is_new:
-        _sync_directory(os.path.dirname(path))
+        sync_directory(os.path.dirname(path))
 
 
 def read_exit_status(path: Path) -> ExitStatus | None:
@@ -54,11 +55,3 @@ def read_exit_status(path: Path) -> ExitStatus | None:
         return ExitStatus.from_message(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
-
-
-def _sync_directory(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -299,10 +299,8 @@ def run_shim(
 
 def _await_bundle(message: Message, gate: Gate, slot: Slot | Crew | None) -> None:
     """Return when the bundle is whole; meanwhile the engine connects a slot's network."""
+    gate.has_offered = bool(message.get("has_offered"))
     try:
-        gate.has_offered = bool(message.get("has_offered"))
-        if message.get("connect") and isinstance(slot, Slot) and not gate.has_offered:
-            gate.offer(slot.netns_fd)
         if message.get("awaits_bundle"):
             gate.await_bundle()
     except BackendError:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from toolkit.errors import BackendError
+from toolkit.kernel.directories import listen_in
 from toolkit.runtime.logwriter import LogWriter
 
 _BACKLOG: Final = 16
@@ -57,18 +58,11 @@ class Seat:
 
 
 def _listen(bundle: str, name: str) -> socket.socket:
-    """Listen in the bundle, which only root can enter; replace what an earlier shim left.
-
-    By the bundle's descriptor: its path may be longer than a socket's name can be.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    """Listen in the bundle, which only root can enter; replace what an earlier shim left."""
     bundle_fd = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=bundle_fd)
-        listener.bind(f"/proc/self/fd/{bundle_fd}/{name}")
+        listener = listen_in(bundle_fd, name, socket.SOCK_SEQPACKET, _BACKLOG)
     finally:
         os.close(bundle_fd)
-    listener.listen(_BACKLOG)
     listener.settimeout(0)
     return listener

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import StorageError
+from toolkit.kernel.directories import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,15 +33,6 @@ def sync_file_system(directory: Path) -> None:
         if _LIBC.syncfs(dir_fd) == -1:
             reason = os.strerror(ctypes.get_errno())
             raise StorageError(f"cannot write {directory} to disk: {reason}")
-    finally:
-        os.close(dir_fd)
-
-
-def sync_directory(directory: Path) -> None:
-    """Write a directory's entries to its disk."""
-    dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(dir_fd)
     finally:
         os.close(dir_fd)
 

@@ -21,7 +21,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from toolkit.errors import InvalidRequestError, StorageError
-from toolkit.storage.durable import sync_directory
+from toolkit.kernel.directories import sync_directory
 from toolkit.storage.layer import ChainId, Layer, chain_id_of, chain_id_or_none
 from toolkit.storage.layerfiles import read_layer_files
 from toolkit.storage.trees import remove_entry
